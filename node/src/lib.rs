@@ -1,0 +1,9 @@
+//! Crema: a strongly consistent, sharded cache. Many small Raft groups replicate a map; Moka serves its hot reads.
+
+pub mod error;
+pub mod machine;
+pub mod multiraft;
+pub mod partitioning;
+pub mod types;
+
+pub use error::{Error, Result};

@@ -1,0 +1,3 @@
+//! Many Raft groups on one node: the pure core (`node`) and what drives it (`runtime`).
+
+pub mod execute;
