@@ -1,5 +1,7 @@
 //! Crema: a strongly consistent, sharded cache. Many small Raft groups replicate a map; Moka serves its hot reads.
 
+pub mod clock;
+pub mod consensus;
 pub mod error;
 pub mod machine;
 pub mod multiraft;
