@@ -4,6 +4,7 @@ pub mod clock;
 pub mod cluster;
 pub mod consensus;
 pub mod error;
+pub mod faults;
 pub mod machine;
 pub mod multiraft;
 pub mod partitioning;
