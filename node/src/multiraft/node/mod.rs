@@ -34,6 +34,8 @@ mod read;
 mod route;
 mod snapshot;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     batch::Ticket,
