@@ -19,7 +19,7 @@ use crate::{
     cluster::map::{ClusterMap, ReplicaAt, ReplicaSet},
     consensus::{Replica, ReplicaConfig, Role, Standing},
     error::Error,
-    machine::{Machine, Settings, store::EntryStore},
+    machine::{Machine, Settings, codec, store::EntryStore},
     types::{ClusterUid, GroupId, LogIndex, NodeId, Now, ReplicaId, Term, Timestamp},
 };
 
@@ -73,7 +73,7 @@ pub(super) struct Group<S> {
     pub(super) evictions: Evictions,
     pub(super) health: Health,
     pub(super) uid: ClusterUid,
-    pub(super) feature_level: u32,
+    pub(super) feature_level: u8,
     /// Who the replicas are, as a checkpoint tells it.
     pub(super) peer_table: Vec<checkpoint::Peer>,
     pub(super) limits: Limits,
@@ -128,7 +128,7 @@ impl<S: EntryStore> Group<S> {
             evictions: Evictions::default(),
             health: Health::Serving,
             uid: map.uid,
-            feature_level: map.feature_level,
+            feature_level: codec::FEATURE_LEVEL,
             peer_table: peer_table(map, set),
             limits: config.limits,
             counters: Counters::default(),

@@ -132,7 +132,7 @@ impl<S: EntryStore> Group<S> {
         let head = self.checkpoint_head(point);
         if let (Some(head), Some(machine)) = (head, self.machine_mut()) {
             machine.begin_capture();
-            let (encoder, first) = Encoder::new(head);
+            let (encoder, first) = Encoder::new(&head);
             self.snapshots.capturing = Some(Capturing { point, encoder, chunks: vec![first] });
         }
     }
@@ -146,7 +146,7 @@ impl<S: EntryStore> Group<S> {
             generation: self.generation,
             feature_level: self.feature_level,
             term: crate::types::Term(point.term),
-            conf: checkpoint::Conf {
+            conf: checkpoint::ConfState {
                 voters: ids(conf.voters),
                 learners: ids(conf.learners),
                 voters_outgoing: ids(conf.voters_outgoing),

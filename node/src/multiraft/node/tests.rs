@@ -89,6 +89,7 @@ impl Cluster {
     fn settle(&mut self) {
         loop {
             let mut frames = Vec::new();
+            let mut snapshots = Vec::new();
             let mut more = false;
             for (from, node) in &mut self.nodes {
                 let effects = node.turn(self.now);
@@ -96,13 +97,16 @@ impl Cluster {
                 self.replies.extend(effects.replies);
                 frames.extend(effects.frames.into_iter().map(|(to, frame)| (*from, to, frame)));
                 for snapshot in effects.snapshots {
-                    let (head, entries) = crate::checkpoint::decode(&snapshot.chunks).expect("our own snapshot");
-                    let received =
-                        ReceivedSnapshot { from: *from, message: snapshot.message.clone(), head, entries };
-                    frames.push((*from, snapshot.node, v1::Frame::default()));
-                    self.deliver_snapshot(snapshot, received);
-                    break;
+                    snapshots.push((*from, snapshot));
                 }
+            }
+            for (from, snapshot) in snapshots {
+                more = true;
+                let (head, entries) =
+                    crate::checkpoint::decode_all(&snapshot.chunks.concat()).expect("our own snapshot");
+                let received = ReceivedSnapshot { from, message: snapshot.message, head, entries };
+                self.input(snapshot.node, Input::Snapshot(Box::new(received)));
+                self.input(from, Input::SnapshotSent { group: snapshot.group, to: snapshot.to, ok: true });
             }
             if frames.is_empty() && !more {
                 return;
@@ -147,7 +151,8 @@ impl Cluster {
     }
 
     fn leader(&self) -> NodeId {
-        let leads = |node: &Node<_>| node.group_status(SHARD).expect("replica").role == crate::consensus::Role::Leader;
+        let leads =
+            |node: &Node<_>| node.group_status(SHARD).expect("replica").role == crate::consensus::Role::Leader;
         *self.nodes.iter().find(|(_, node)| leads(node)).expect("a leader").0
     }
 
