@@ -2,3 +2,4 @@
 
 pub mod execute;
 pub mod node;
+pub mod runtime;

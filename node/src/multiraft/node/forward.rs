@@ -140,6 +140,23 @@ impl<S: EntryStore> Node<S> {
         self.out.answer(batch, answer);
     }
 
+    /// Forwards that never left are in no log, and go another way. Raft repeats its messages by itself; a reply that
+    /// can't be given leaves its client to a time-out.
+    pub(super) fn on_undelivered(&mut self, to: NodeId, frame: v1::Frame) {
+        for forward in frame.forwards {
+            if let Some(Sent { batch, .. }) = self.forwards.sent.remove(&forward.sequence) {
+                self.out.answer(batch, Answer::NotApplied { leader: None });
+            }
+        }
+        for (id, group) in &mut self.groups {
+            let lost = frame.raft.iter().any(|message| message.group == id.0);
+            if lost && let Some((replica, _)) = group.others().find(|(_, node)| *node == to) {
+                group.snapshots.unreachable.insert(replica);
+            }
+        }
+        self.park_bounced();
+    }
+
     /// The stream is gone, and with it the answers: reads go again, writes are unknown.
     pub(super) fn lose_forwards(&mut self, peer: NodeId, session: u64) {
         for sent in self.forwards.of_session(peer, session) {
