@@ -4,6 +4,7 @@ pub mod cluster;
 pub mod error;
 pub mod machine;
 pub mod multiraft;
+pub mod network;
 pub mod partitioning;
 pub mod types;
 

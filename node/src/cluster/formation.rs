@@ -212,6 +212,12 @@ impl Former {
         }
     }
 
+    /// Where the peers of the static list are reached.
+    #[must_use]
+    pub fn addresses(&self) -> BTreeMap<NodeId, String> {
+        self.listed.clone()
+    }
+
     fn others(&self) -> impl Iterator<Item = NodeId> {
         self.listed.keys().copied().filter(|node| *node != self.node)
     }
