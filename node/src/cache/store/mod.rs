@@ -8,7 +8,8 @@
 //!   value returns.
 //! - {map, tier} is one [`Generation`] behind one atomic pointer. `clear` and `configure` begin a new one, which only the
 //!   writer sees until `publish`: a FLUSH, or a restore (clear, insert everything, publish), appears as a whole.
-//! - Without a capacity limit there is no tier: nothing has to be chosen, and the map alone is faster and smaller.
+//! - There is a tier only while it can learn something. Without a capacity limit nothing is ever chosen; and Moka's
+//!   TinyLFU counts no access before it is half full. Until then the map alone is faster, and a third of the size.
 
 mod let_go;
 mod map;
@@ -29,7 +30,7 @@ use reader::{Generation, Shared};
 use tier::Tier;
 
 use crate::{
-    machine::store::{Capacity, Entry, EntryStore, EvictionPolicy, scan_hash},
+    machine::store::{Capacity, Entry, EntryStore, EvictionPolicy, scan_hash, weight},
     types::{LogIndex, Timestamp, Version},
 };
 
@@ -54,12 +55,13 @@ pub struct StoreConfig {
 pub fn entry_store(config: StoreConfig) -> (Store, Reader) {
     let hash = KeyHash::random();
     let map = Arc::new(Map::new(hash.clone()));
-    let current = Arc::new(Generation { map, tier: Tier::new(config.capacity, config.policy) });
+    let current = Arc::new(Generation { map, tier: Usage::default().tier(config) });
     let shared = Arc::new(Shared::new(hash, Arc::clone(&current)));
     let store = Store {
         current,
         staged: false,
         order: HashOrder::new(),
+        usage: Usage::default(),
         let_go: LetGo::default(),
         filling: None,
         sample_at: 0,
@@ -77,6 +79,7 @@ pub struct Store {
     /// `current` is not yet what readers see.
     staged: bool,
     order: HashOrder,
+    usage: Usage,
     let_go: LetGo,
     /// The hash from which the map is yet to be mirrored in a new tier.
     filling: Option<u64>,
@@ -96,10 +99,15 @@ impl EntryStore for Store {
         let old = self.current.map.insert(Arc::clone(&entry));
         match &old {
             Some(old) => {
+                self.usage.less(old);
                 self.let_go.forget(old.version());
                 self.order.replace(old, Arc::clone(&entry));
             }
             None => self.order.insert(Arc::clone(&entry)),
+        }
+        self.usage.more(&entry);
+        if self.current.tier.is_none() && self.usage.deserves_tier(self.config) {
+            self.begin_tier();
         }
         self.mirror(&entry);
         old
@@ -110,6 +118,7 @@ impl EntryStore for Store {
         if let Some(tier) = &self.current.tier {
             tier.forget(self.shared.hash.of(key));
         }
+        self.usage.less(&old);
         self.let_go.forget(old.version());
         self.order.remove(&old);
         Some(old)
@@ -118,8 +127,11 @@ impl EntryStore for Store {
     fn clear(&mut self) {
         let map = Arc::new(Map::new(self.shared.hash.clone()));
         let order = std::mem::replace(&mut self.order, HashOrder::new());
-        self.begin(map, order);
+        self.usage = Usage::default();
+        let entries = order.len();
+        let generation = self.begin(map);
         self.filling = None;
+        self.retired.push(Retired { generation, order, entries });
     }
 
     fn len(&self) -> usize {
@@ -136,9 +148,7 @@ impl EntryStore for Store {
             return;
         }
         self.config = config;
-        self.begin(Arc::clone(&self.current.map), HashOrder::new());
-        self.filling = Some(0);
-        self.fill(FILL_BATCH);
+        self.begin_tier();
     }
 
     fn touch(&mut self, key: &[u8]) {
@@ -192,15 +202,21 @@ impl Store {
         }
     }
 
-    /// Begins a generation with this map and an empty tier, visible from the next publication on. `order` goes with
-    /// the old one.
-    fn begin(&mut self, map: Arc<Map>, order: HashOrder) {
-        let tier = Tier::new(self.config.capacity, self.config.policy);
-        let generation = std::mem::replace(&mut self.current, Arc::new(Generation { map, tier }));
-        let entries = order.len().max(self.order.len());
-        self.retired.push(Retired { generation, order, entries });
+    /// Begins a generation with this map and, if one is due, an empty tier; visible from the next publication on. Returns
+    /// the one before.
+    fn begin(&mut self, map: Arc<Map>) -> Arc<Generation> {
         self.staged = true;
         self.let_go.clear();
+        let next = Generation { map, tier: self.usage.tier(self.config) };
+        std::mem::replace(&mut self.current, Arc::new(next))
+    }
+
+    /// Begins a tier above the same map, by the present settings. Publications fill it bit by bit.
+    fn begin_tier(&mut self) {
+        let generation = self.begin(Arc::clone(&self.current.map));
+        self.filling = self.current.tier.is_some().then_some(0);
+        let entries = if generation.tier.is_some() { self.order.len() } else { 0 };
+        self.retired.push(Retired { generation, order: HashOrder::new(), entries });
     }
 
     /// Mirrors what readers missed, as the map has it now.
@@ -292,6 +308,39 @@ impl Store {
         for retired in free {
             retired.free();
         }
+    }
+}
+
+/// How full the map is.
+#[derive(Clone, Copy, Default)]
+struct Usage {
+    entries: u64,
+    bytes: u64,
+}
+
+impl Usage {
+    fn more(&mut self, entry: &Entry) {
+        self.entries += 1;
+        self.bytes += weight(entry);
+    }
+
+    fn less(&mut self, entry: &Entry) {
+        self.entries -= 1;
+        self.bytes -= weight(entry);
+    }
+
+    /// Whether a tier would learn from accesses now. LRU does from the first one on; TinyLFU from half of a limit on.
+    fn deserves_tier(self, config: StoreConfig) -> bool {
+        let Capacity { max_entries, max_bytes } = config.capacity;
+        let half = |used: u64, limit: u64| limit > 0 && used >= limit / 2;
+        match config.policy {
+            EvictionPolicy::Lru => max_entries > 0 || max_bytes > 0,
+            EvictionPolicy::TinyLfu => half(self.entries, max_entries) || half(self.bytes, max_bytes),
+        }
+    }
+
+    fn tier(self, config: StoreConfig) -> Option<Tier> {
+        self.deserves_tier(config).then(|| Tier::new(config.capacity, config.policy)).flatten()
     }
 }
 

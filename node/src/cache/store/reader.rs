@@ -22,7 +22,7 @@ use crate::{
 /// A map and the tier above it, always replaced together.
 pub(super) struct Generation {
     pub(super) map: Arc<Map>,
-    /// `None` while the shard has no capacity limit.
+    /// `None` while a tier would learn nothing.
     pub(super) tier: Option<Tier>,
 }
 

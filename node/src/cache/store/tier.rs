@@ -24,7 +24,7 @@ use crate::machine::store::{Capacity, Entry, EvictionPolicy, weight};
 /// Hints from one `publish` to the next: more would only keep the writer longer.
 const HINTS: usize = 128;
 /// Notes of let-go entries from one `publish` to the next; Moka evicts at most 384 in one maintenance.
-const LET_GO: usize = 1024;
+const LET_GO: usize = 512;
 
 /// A mirror of a part of the map.
 pub(super) struct Tier {
@@ -36,14 +36,13 @@ pub(super) struct Tier {
 }
 
 impl Tier {
-    /// An empty tier; `None` without a limit. Moka would then hold everything and choose nothing, at about twice the
-    /// memory of the map, and the map answers faster than it does.
+    /// An empty tier for a shard of this capacity; `None` without a limit.
     pub(super) fn new(capacity: Capacity, policy: EvictionPolicy) -> Option<Self> {
-        let (notes, let_go) = bounded(LET_GO);
         let builder = sized(capacity)?.eviction_policy(match policy {
             EvictionPolicy::TinyLfu => policy::EvictionPolicy::tiny_lfu(),
             EvictionPolicy::Lru => policy::EvictionPolicy::lru(),
         });
+        let (notes, let_go) = bounded(LET_GO);
         let cache = builder
             .eviction_listener(move |_, entry, cause| {
                 // The writer knows of its own removals and replacements.

@@ -60,7 +60,7 @@ fn samples_wander_over_a_large_map() {
 
 #[test]
 fn only_evictions_for_size_leave_candidates() {
-    let (mut store, _reader) = filled(capped(1000), 100);
+    let (mut store, _reader) = filled(capped(120), 100);
     for i in 1..=50 {
         store.insert(entry(&format!("k{i}"), 100 + i));
     }
@@ -122,4 +122,18 @@ fn a_new_tier_is_filled_from_the_map() {
         assert!(tier.holds(store.shared.hash.of(key.as_bytes())), "{key}");
         assert_eq!(version(reader.get(key.as_bytes())), Some(i));
     }
+}
+
+#[test]
+fn tiny_lfu_gets_its_tier_at_half_of_a_limit_and_flush_takes_it_away() {
+    let (mut store, _reader) = filled(capped(100), 49);
+    assert!(store.current.tier.is_none());
+    store.insert(entry("k1", 50));
+    assert!(store.current.tier.is_none(), "an overwritten key counts once");
+    store.insert(entry("k50", 51));
+    assert!(store.current.tier.is_some());
+    store.publish(LogIndex(51), Timestamp(51));
+    assert!(store.nominate(100, Version(100)).len() == 50, "all are mirrored: a sample of the map");
+    store.clear();
+    assert!(store.current.tier.is_none());
 }
