@@ -66,10 +66,11 @@ impl Capture {
     }
 
     /// A key changes (or goes, or comes); `before` is what was there. Only the first change counts.
-    pub(super) fn note(&mut self, key: &Key, before: Option<&Arc<Entry>>) {
+    pub(super) fn note(&mut self, key: &[u8], before: Option<&Arc<Entry>>) {
         let hash = scan_hash(key);
         if hash >= self.cursor {
-            self.pre_images.entry((hash, key.clone())).or_insert_with(|| before.cloned());
+            let key = before.map_or_else(|| Bytes::copy_from_slice(key), |entry| entry.key_bytes());
+            self.pre_images.entry((hash, key)).or_insert_with(|| before.cloned());
         }
     }
 
@@ -78,17 +79,17 @@ impl Capture {
         let limit = limit.max(1);
         let live = store.scan(self.cursor, limit);
         let live_end = match live.last() {
-            Some(last) if live.len() >= limit => scan_hash(&last.key),
+            Some(last) if live.len() >= limit => scan_hash(last.key()),
             _ => u64::MAX,
         };
         let (mut page, end) = self.saved(live_end, limit);
         for entry in live {
-            let place = (scan_hash(&entry.key), entry.key.clone());
+            let place = (scan_hash(entry.key()), entry.key_bytes());
             if place.0 <= end && !self.pre_images.contains_key(&place) {
                 page.push((place.0, entry));
             }
         }
-        page.sort_unstable_by(|(a, x), (b, y)| (a, &x.key).cmp(&(b, &y.key)));
+        page.sort_unstable_by(|(a, x), (b, y)| (a, x.key()).cmp(&(b, y.key())));
         self.advance(end);
         (page.into_iter().map(|(_, entry)| entry).collect(), end == u64::MAX)
     }

@@ -258,8 +258,8 @@ impl<S: EntryStore> Machine<S> {
         let mut machine = Self::new(store);
         machine.configure(head.settings);
         for entry in entries {
-            if entry.version > head.last_version {
-                return Err(RestoreError::Version { last: head.last_version, found: entry.version });
+            if entry.version() > head.last_version {
+                return Err(RestoreError::Version { last: head.last_version, found: entry.version() });
             }
             machine.insert(Arc::new(entry));
         }
@@ -422,21 +422,21 @@ impl<S: EntryStore> Machine<S> {
     /// Puts an entry into the map. With [`Self::remove`] and [`Self::clear`] the only way in which it changes.
     fn insert(&mut self, entry: Arc<Entry>) {
         let old = self.store.insert(entry.clone());
-        self.note_before(&entry.key, old.as_ref());
+        self.note_before(entry.key(), old.as_ref());
         if let Some(old) = old {
             self.discount(&old);
         }
         self.hash.add(&entry);
         self.weight_bytes += weight(&entry);
-        if let Some(at) = entry.expires_at {
-            self.deadlines.insert((at, entry.key.clone()));
+        if let Some(at) = entry.expires_at() {
+            self.deadlines.insert((at, entry.key_bytes()));
         }
     }
 
     /// Removes an entry from the map, expired or not.
     fn remove(&mut self, key: &[u8]) {
         if let Some(old) = self.store.remove(key) {
-            self.note_before(&old.key, Some(&old));
+            self.note_before(old.key(), Some(&old));
             self.discount(&old);
         }
     }
@@ -455,13 +455,13 @@ impl<S: EntryStore> Machine<S> {
     fn discount(&mut self, old: &Entry) {
         self.hash.subtract(old);
         self.weight_bytes -= weight(old);
-        if let Some(at) = old.expires_at {
-            self.deadlines.remove(&(at, old.key.clone()));
+        if let Some(at) = old.expires_at() {
+            self.deadlines.remove(&(at, old.key_bytes()));
         }
     }
 
     /// Leaves a pre-image for the capture that runs.
-    fn note_before(&mut self, key: &Key, before: Option<&Arc<Entry>>) {
+    fn note_before(&mut self, key: &[u8], before: Option<&Arc<Entry>>) {
         if self.faults.has(Fault::FuzzyCapture) {
             return;
         }
@@ -475,9 +475,9 @@ impl<S: EntryStore> Machine<S> {
         loop {
             let page = self.store.scan(from, FLUSH_PAGE);
             for entry in &page {
-                self.note_before(&entry.key, Some(entry));
+                self.note_before(entry.key(), Some(entry));
             }
-            match page.last().and_then(|last| store::scan_hash(&last.key).checked_add(1)) {
+            match page.last().and_then(|last| store::scan_hash(last.key()).checked_add(1)) {
                 Some(next) if page.len() >= FLUSH_PAGE => from = next,
                 Some(_) | None => return,
             }
@@ -486,7 +486,7 @@ impl<S: EntryStore> Machine<S> {
 
     /// Drops a key that is still as it was when it was nominated.
     fn evict(&mut self, key: &[u8], version: Version) {
-        if self.store.get(key).is_some_and(|entry| entry.version == version) {
+        if self.store.get(key).is_some_and(|entry| entry.version() == version) {
             self.remove(key);
         }
     }

@@ -65,7 +65,7 @@ impl ModelStore {
     /// entry that was read into the tier, even when the map has another by now.
     pub fn settle_reads(&mut self) {
         for read in std::mem::take(&mut self.pending) {
-            let entry = if self.faults.has(Fault::ReaderFillsTier) { Some(read) } else { self.get(&read.key) };
+            let entry = if self.faults.has(Fault::ReaderFillsTier) { Some(read) } else { self.get(read.key()) };
             if let Some(entry) = entry {
                 self.tier.put(entry);
             }
@@ -90,7 +90,7 @@ fn place(key: &[u8]) -> (u64, Key) {
 
 /// Oldest version first, the newest ones after all others.
 fn by_age(entries: &mut [Arc<Entry>], newest: Version) {
-    entries.sort_by_key(|entry| (entry.version > newest, entry.version));
+    entries.sort_by_key(|entry| (entry.version() > newest, entry.version()));
 }
 
 impl EntryStore for ModelStore {
@@ -105,7 +105,7 @@ impl EntryStore for ModelStore {
     }
 
     fn insert(&mut self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
-        let old = self.map.insert(place(&entry.key), entry.clone());
+        let old = self.map.insert(place(entry.key()), entry.clone());
         self.tier.put(entry);
         old
     }
@@ -158,7 +158,7 @@ impl EntryStore for ModelStore {
     }
 
     fn nominate(&mut self, count: usize, newest: Version) -> Vec<Arc<Entry>> {
-        let mut gone: Vec<_> = self.iter().filter(|entry| self.tier.get(&entry.key).is_none()).cloned().collect();
+        let mut gone: Vec<_> = self.iter().filter(|entry| self.tier.get(entry.key()).is_none()).cloned().collect();
         if gone.is_empty() {
             // The tier holds everything: any sample will do, and the map's own order is as good as a draw.
             gone = self.iter().take(count.saturating_mul(4)).cloned().collect();
@@ -197,11 +197,11 @@ impl Tier {
     }
 
     fn put(&mut self, entry: Arc<Entry>) {
-        self.remove(&entry.key);
+        self.remove(entry.key());
         self.uses += 1;
         self.weight_bytes += weight(&entry);
-        self.by_use.insert(self.uses, entry.key.clone());
-        self.held.insert(entry.key.clone(), (entry, self.uses));
+        self.by_use.insert(self.uses, entry.key_bytes());
+        self.held.insert(entry.key_bytes(), (entry, self.uses));
         self.trim();
     }
 
@@ -256,7 +256,7 @@ mod tests {
     }
 
     fn names(entries: &[Arc<Entry>]) -> Vec<&[u8]> {
-        entries.iter().map(|entry| &entry.key[..]).collect()
+        entries.iter().map(|entry| entry.key()[..]).collect()
     }
 
     #[test]
@@ -276,18 +276,18 @@ mod tests {
             store.insert(entry(key, n as u64 + 1));
         }
         assert_eq!(store.nominate(2, Version(2)).len(), 2);
-        assert_eq!(store.nominate(9, Version(2)).last().map(|entry| entry.version), Some(Version(3)));
+        assert_eq!(store.nominate(9, Version(2)).last().map(|entry| entry.version()), Some(Version(3)));
     }
 
     #[test]
     fn a_late_reader_leaves_only_a_hint() {
         let mut store = full();
-        assert_eq!(store.read_through(b"a").map(|entry| entry.version), Some(Version(1)));
+        assert_eq!(store.read_through(b"a").map(|entry| entry.version()), Some(Version(1)));
         store.insert(entry("a", 9));
         store.insert(entry("x", 10));
         store.insert(entry("y", 11));
         store.settle_reads();
-        assert_eq!(store.tier_get(b"a").map(|entry| entry.version), Some(Version(9)));
+        assert_eq!(store.tier_get(b"a").map(|entry| entry.version()), Some(Version(9)));
     }
 
     #[cfg(feature = "planted-faults")]
@@ -298,6 +298,6 @@ mod tests {
         store.read_through(b"a");
         store.insert(entry("a", 9));
         store.settle_reads();
-        assert_eq!(store.tier_get(b"a").map(|entry| entry.version), Some(Version(1)));
+        assert_eq!(store.tier_get(b"a").map(|entry| entry.version()), Some(Version(1)));
     }
 }
