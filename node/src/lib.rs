@@ -2,6 +2,7 @@
 
 pub mod accept;
 pub mod error;
+pub mod faults;
 pub mod grpc;
 pub mod http;
 pub mod machine;

@@ -18,7 +18,7 @@ pub(super) fn describe(request: TopologyRequest, map: &ShardMap, node: &impl Int
     });
     let slot_shards = match request.known_version == map.version() {
         true => Vec::new(),
-        false => (0..SLOTS).map(|slot| map.shard_of_slot(slot)).collect(),
+        false => (0..SLOTS).map(|slot| map.owner(slot)).collect(),
     };
     TopologyResponse {
         version: map.version(),
