@@ -58,7 +58,9 @@ impl Batch {
             if here != first {
                 return Err(invalid(
                     "ops",
-                    format!("the key of op {i} is of shard {here}, that of op 0 of shard {first}; a batch has one shard"),
+                    format!(
+                        "the key of op {i} is of shard {here}, that of op 0 of shard {first}; a batch has one shard"
+                    ),
                 ));
             }
             ops.push(part.op);
@@ -114,7 +116,8 @@ fn refused(reason: RefusalReason) -> batch_result::Result {
 /// Reads alone need no entry in the log.
 fn joined(ops: Vec<Op>) -> Op {
     if ops.iter().all(|op| matches!(op, Op::Read(_))) {
-        let queries: Vec<Query> = ops.into_iter().filter_map(|op| if let Op::Read(q) = op { Some(q) } else { None }).collect();
+        let queries: Vec<Query> =
+            ops.into_iter().filter_map(|op| if let Op::Read(q) = op { Some(q) } else { None }).collect();
         return Op::Read(Query::Multi(queries));
     }
     let command = |op| match op {

@@ -33,9 +33,8 @@ use crate::{
 };
 
 /// The commands of this door, as they are labelled in metrics.
-pub(super) const COMMANDS: [&str; 10] = [
-    "get", "exists", "put", "delete", "compare_and_set", "increment", "expire", "batch", "scan", "topology",
-];
+pub(super) const COMMANDS: [&str; 10] =
+    ["get", "exists", "put", "delete", "compare_and_set", "increment", "expire", "batch", "scan", "topology"];
 
 /// For a request that names no deadline.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -240,7 +240,9 @@ impl Operation for v1::ExpireRequest {
     fn into_op(self) -> Result<Op, Error> {
         let expiry = match expiry(self.ttl)? {
             Expiry::Default => return Err(invalid("ttl", "it is not set; give after_ms, at_unix_ms or never")),
-            Expiry::Keep => return Err(invalid("ttl", "keep changes nothing here; give after_ms, at_unix_ms or never")),
+            Expiry::Keep => {
+                return Err(invalid("ttl", "keep changes nothing here; give after_ms, at_unix_ms or never"));
+            }
             set @ (Expiry::Never | Expiry::AfterMs(_) | Expiry::At(_)) => set,
         };
         let condition = match v1::DeadlineCondition::try_from(self.condition) {
@@ -296,11 +298,7 @@ fn entry(found: Found) -> v1::CacheEntry {
 }
 
 fn key_meta(meta: Meta) -> v1::KeyMeta {
-    v1::KeyMeta {
-        version: meta.version.0,
-        expires_at_unix_ms: meta.expires_at.map(|at| at.0),
-        ttl_ms: meta.ttl_ms,
-    }
+    v1::KeyMeta { version: meta.version.0, expires_at_unix_ms: meta.expires_at.map(|at| at.0), ttl_ms: meta.ttl_ms }
 }
 
 fn number(version: Option<Version>) -> u64 {

@@ -118,6 +118,8 @@ pub(super) fn give_up(status: &Status, writes: bool, attempts: u32) -> ClientErr
         ErrorKind::Busy => ClientError::Busy { reason },
         ErrorKind::Invalid => ClientError::Invalid { field: detail.field, reason: detail.reason },
         ErrorKind::Refused => ClientError::Refused { reason: detail.refusal(), message: reason },
-        ErrorKind::Unspecified | ErrorKind::Internal | ErrorKind::Unauthenticated => ClientError::Server(Box::new(status.clone())),
+        ErrorKind::Unspecified | ErrorKind::Internal | ErrorKind::Unauthenticated => {
+            ClientError::Server(Box::new(status.clone()))
+        }
     }
 }
