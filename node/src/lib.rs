@@ -4,6 +4,7 @@ pub mod error;
 pub mod machine;
 pub mod multiraft;
 pub mod partitioning;
+pub mod resp;
 pub mod types;
 
 pub use error::{Error, Result};
