@@ -102,6 +102,7 @@ impl GrpcDoor {
     /// If the server could not be started.
     pub async fn serve(
         self,
+        builder: Server,
         listener: TcpListener,
         config: GrpcConfig,
         stop: impl Future<Output = ()> + Send,
@@ -118,10 +119,8 @@ impl GrpcDoor {
             // The receiver is gone only when serving is over.
             stopping.send(()).ok();
         };
-        let serving = Server::builder()
+        let serving = builder
             .max_concurrent_streams(config.max_requests_per_connection)
-            .http2_keepalive_interval(Some(config.keepalive))
-            .http2_keepalive_timeout(Some(config.keepalive))
             .add_routes(routes)
             .serve_with_incoming_shutdown(incoming, signal);
         let overdue = async move {

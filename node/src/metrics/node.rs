@@ -173,6 +173,12 @@ impl CommandMetrics {
         }
     }
 
+    /// So many calls were answered together.
+    pub fn record_run(&self, calls: u64, elapsed: Duration) {
+        self.calls.inc_by(calls);
+        self.latency.observe(elapsed);
+    }
+
     /// One command was answered.
     pub fn record(&self, elapsed: Duration, ok: bool) {
         self.calls.inc();

@@ -46,6 +46,12 @@ mod server;
 mod session;
 mod stats;
 
+/// The names of all commands of this door, in lower case: the labels of its metrics.
+#[must_use]
+pub fn command_names() -> Vec<&'static str> {
+    commands::names()
+}
+
 pub use config::{CommandObserver, NodeFacts, RespConfig};
 pub use server::serve;
 pub use stats::{CommandStats, RespStats};

@@ -90,6 +90,11 @@ pub(super) enum Step {
 /// Turns the results of several requests into a reply or into more work.
 pub(super) type Finish = Box<dyn FnOnce(Vec<Result<Outcome, Error>>) -> Step + Send>;
 
+/// The names of all commands, in lower case.
+pub(super) fn names() -> Vec<&'static str> {
+    table::all().iter().map(|spec| spec.name).collect()
+}
+
 /// Plans one command.
 pub(super) fn plan(index: usize, session: &mut Session, map: &ShardMap, args: &Args) -> Step {
     let spec = &all()[index];
