@@ -1,7 +1,9 @@
 //! Crema: a strongly consistent, sharded cache. Many small Raft groups replicate a map; Moka serves its hot reads.
 
+pub mod checkpoint;
 pub mod cluster;
 pub mod error;
+pub mod faults;
 pub mod machine;
 pub mod multiraft;
 pub mod network;
