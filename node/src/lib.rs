@@ -6,6 +6,8 @@ pub mod checkpoint;
 pub mod clock;
 pub mod cluster;
 pub mod consensus;
+#[cfg(test)]
+mod door_fixture;
 pub mod error;
 pub mod faults;
 pub mod grpc;

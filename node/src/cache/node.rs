@@ -17,6 +17,7 @@ use super::{
 use crate::{
     cluster::{ClusterMap, ClusterSpec, FormConfig, Former},
     error::Error,
+    faults::Faults,
     grpc::{ClusterToken, GrpcConfig, GrpcDoor},
     metrics::{MetricsRegistry, NodeMetrics},
     multiraft::{
@@ -93,6 +94,7 @@ impl StartingNode {
             host: String::new(),
             zone: String::new(),
             client_address: options.client_address.clone(),
+            faults: Faults::none(),
         });
         let former = former.map_err(|error| Error::Fatal(error.to_string()))?;
         let listener = TcpListener::bind(options.listen).await;

@@ -15,8 +15,7 @@ use crate::{
 };
 
 fn entry(key: Vec<u8>, value: Vec<u8>, version: u64, expires_at: Option<u64>) -> Arc<Entry> {
-    let (key, value) = (key.into(), value.into());
-    Arc::new(Entry { key, value, version: Version(version), expires_at: expires_at.map(Timestamp) })
+    Arc::new(Entry::new(&key, &value, Version(version), expires_at.map(Timestamp)))
 }
 
 /// A head that agrees with the entries, with something in each field.

@@ -56,8 +56,6 @@ pub struct GrpcConfig {
     pub max_connections: usize,
     /// Requests under way on one connection; a client that sends more waits.
     pub max_requests_per_connection: u32,
-    /// How often a silent connection is checked, and how long the answer may take.
-    pub keepalive: Duration,
     /// After the signal to stop: how long the door waits for requests under way. What is open then (a peer
     /// stream never ends by itself) lasts as long as the process.
     pub drain: Duration,
@@ -68,7 +66,6 @@ impl Default for GrpcConfig {
         Self {
             max_connections: 10_000,
             max_requests_per_connection: 1_024,
-            keepalive: Duration::from_secs(10),
             drain: Duration::from_secs(5),
         }
     }
@@ -95,7 +92,7 @@ impl GrpcDoor {
         Self { routes, metrics, health: Box::pin(health::follow(reporter, node)) }
     }
 
-    /// Serves on `listener` until `stop` resolves and the requests under way are answered, or
+    /// Serves with `builder`'s windows and keepalive on `listener` until `stop` resolves and the requests under way are answered, or
     /// [`GrpcConfig::drain`] has passed.
     ///
     /// # Errors

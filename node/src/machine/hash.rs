@@ -96,12 +96,7 @@ mod tests {
     use crate::types::{Timestamp, Version};
 
     fn entry(key: &str, value: &str, version: u64, expires_at: Option<u64>) -> Entry {
-        Entry {
-            key: key.to_owned().into(),
-            value: value.to_owned().into(),
-            version: Version(version),
-            expires_at: expires_at.map(Timestamp),
-        }
+        Entry::new(key.as_bytes(), value.as_bytes(), Version(version), expires_at.map(Timestamp))
     }
 
     #[test]

@@ -242,8 +242,7 @@ mod tests {
     use super::*;
 
     fn entry(key: &str, version: u64) -> Arc<Entry> {
-        let key = Key::from(key.to_owned());
-        Arc::new(Entry { value: key.clone(), key, version: Version(version), expires_at: None })
+        Arc::new(Entry::new(key.as_bytes(), key.as_bytes(), Version(version), None))
     }
 
     fn full() -> ModelStore {
@@ -256,7 +255,7 @@ mod tests {
     }
 
     fn names(entries: &[Arc<Entry>]) -> Vec<&[u8]> {
-        entries.iter().map(|entry| entry.key()[..]).collect()
+        entries.iter().map(|entry| entry.key()).collect()
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod admin;
 mod cache;
+mod decoders;
 mod failures;
 mod through_the_client;
 
@@ -44,7 +45,7 @@ async fn open_on(node: FakeNode, token: Option<&str>) -> Door {
     let metrics = NodeMetrics::new(&MetricsRegistry::new());
     let door = GrpcDoor::new(node.clone(), node.clone(), &metrics, token.and_then(ClusterToken::new));
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(door.serve(listener, GrpcConfig::default(), async {
+    let serving = tokio::spawn(door.serve(crate::network::server_builder(), listener, GrpcConfig::default(), async {
         stopped.await.unwrap_or_default();
     }));
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
