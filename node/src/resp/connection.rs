@@ -16,8 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     batch::{Answer, Batch},
-    commands,
-    errors,
+    commands, errors,
     framing::{Decoder, Frame, Limits, ProtocolError},
     reply::Reply,
     session::Session,
