@@ -94,7 +94,7 @@ pub(super) fn mget(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
 }
 
 pub(super) fn mset(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(errors::wrong_arity(ctx.name));
     }
     let keys: Vec<Key> = (1..args.len()).step_by(2).map(|index| args.key(index)).collect::<Result<_, _>>()?;
