@@ -3,11 +3,7 @@
 use bytes::Bytes;
 use redis_protocol::resp2::types::RangeFrame;
 
-use super::{
-    errors,
-    number::parse_i64,
-    reply::Reply,
-};
+use super::{errors, number::parse_i64, reply::Reply};
 use crate::types::{Key, MAX_KEY_BYTES};
 
 /// The words of a command, its name first. Never empty.

@@ -16,8 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     batch::{Answer, Batch},
-    commands,
-    errors,
+    commands, errors,
     framing::{Decoder, Frame, Limits, ProtocolError},
     reply::Reply,
     session::Session,
@@ -31,7 +30,7 @@ const MAX_READ_BYTES: usize = 64 * 1024;
 /// Replies are sent when there are so many, and at the end of a batch.
 const FLUSH_BYTES: usize = 256 * 1024;
 /// A larger buffer is given back after use.
-const MAX_KEPT_BYTES: usize = 512 * 1024;
+const MAX_KEPT_BYTES: usize = 128 * 1024;
 /// While the node stops, a connection that sent nothing for so long has no request under way.
 const QUIET: Duration = Duration::from_millis(20);
 /// How long a closed connection waits for the client's end, discarding what it still sends: a socket closed with

@@ -134,12 +134,10 @@ mod tests {
     #[test]
     fn words_and_quotes() {
         assert_eq!(words("  set  a\tb "), Ok(vec![b"set".to_vec(), b"a".to_vec(), b"b".to_vec()]));
-        assert_eq!(words(r#"a "b\x41\n\"" '' 'it\'s\n'"#), Ok(vec![
-            b"a".to_vec(),
-            b"bA\n\"".to_vec(),
-            b"".to_vec(),
-            b"it's\\n".to_vec()
-        ]));
+        assert_eq!(
+            words(r#"a "b\x41\n\"" '' 'it\'s\n'"#),
+            Ok(vec![b"a".to_vec(), b"bA\n\"".to_vec(), b"".to_vec(), b"it's\\n".to_vec()])
+        );
         assert_eq!(words(r#"x"y z""#), Ok(vec![b"xy z".to_vec()]));
         assert_eq!(words("   "), Ok(vec![]));
     }

@@ -26,7 +26,7 @@ fn command_count(_: &mut Ctx<'_>, _: &Args) -> Planned {
 fn command_info(_: &mut Ctx<'_>, args: &Args) -> Planned {
     let entries = match args.len() {
         2 => all().iter().map(entry).collect(),
-        _ => named(args).map(|spec| spec.map_or(Reply::NullArray, entry)).collect(),
+        _ => named(args).map(|spec| spec.map_or(Reply::Null, entry)).collect(),
     };
     Ok(Step::Done(Reply::Array(entries)))
 }

@@ -1,8 +1,8 @@
 //! Keys whatever they hold: `DEL UNLINK EXISTS TOUCH TYPE DBSIZE RANDOMKEY FLUSHALL FLUSHDB`.
 
 use super::{
-    Args, Command, Ctx, Error, Op, Outcome, Planned, Query, Reply, Request, Step, all_read, all_written, errors, other,
-    parts,
+    Args, Command, Ctx, Error, Op, Outcome, Planned, Query, Reply, Request, Step, all_read, all_written, errors,
+    other, parts,
 };
 use crate::machine::command::Condition;
 

@@ -24,7 +24,6 @@ use super::{
     errors,
     reply::Reply,
     session::{Server, Session},
-    stats,
 };
 use crate::{
     error::Error,
@@ -279,7 +278,9 @@ mod tests {
         let busy = || Err(Error::Busy { what: "queue" });
         let unknown = || Err(Error::OutcomeUnknown { reason: "timeout".into(), index: None });
         let prefix = |results| match all_written(results) {
-            Err(Reply::Error(text)) => String::from_utf8_lossy(&text).split(' ').next().unwrap_or_default().to_owned(),
+            Err(Reply::Error(text)) => {
+                String::from_utf8_lossy(&text).split(' ').next().unwrap_or_default().to_owned()
+            }
             other => format!("{other:?}"),
         };
         assert_eq!(prefix(vec![busy(), busy()]), "TRYAGAIN");

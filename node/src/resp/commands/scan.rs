@@ -1,10 +1,9 @@
 //! `SCAN` over all shards, with one cursor that stays good whatever happens in between.
 //!
-//! A shard's own cursor is a position in the order of a fixed 64-bit hash. The client's cursor holds the shard in
-//! its low 14 bits (there are at most 16,384 shards) and the upper 50 bits of that position above them. Cutting off
-//! the position's low bits moves it back, never forward: a key may come twice, as `SCAN` allows, and none is missed.
-//! Only when a step ends within the same upper 50 bits as it began would the scan stand still; such a step is
-//! repeated with twice the count, which ends since a hash is never split between two steps.
+//! A shard's own cursor is a place in the order of a fixed hash of the key, with [`SCAN_CURSOR_BITS`] bits. The client's
+//! cursor has the shard in its low 14 bits (there are at most 16,384 shards) and the shard's cursor above them. The
+//! shards are gone through in their order; 0 is the begin of the first and the end of the last. A key that is there
+//! throughout is returned at least once: none of it depends on what this node remembers.
 
 use bytes::Bytes;
 
@@ -12,12 +11,11 @@ use super::{
     super::{glob, number::parse_u64},
     Args, Ctx, Error, Key, Op, Outcome, Planned, Query, Reply, Request, Step, all_read, errors, other, text,
 };
-use crate::types::ShardId;
+use crate::{machine::read::SCAN_CURSOR_BITS, partitioning::SLOTS, types::ShardId};
 
 const SHARD_BITS: u32 = 14;
 const SHARD_MASK: u64 = (1 << SHARD_BITS) - 1;
-/// `COUNT` is a hint; more than this would only make one reply long.
-const MAX_COUNT: u32 = 100_000;
+const _: () = assert!(SHARD_BITS + SCAN_CURSOR_BITS <= u64::BITS && 1 << SHARD_BITS >= SLOTS as u32);
 /// Shards with too few keys are passed in one call, but not more than this, so that a call stays short.
 const SHARDS_PER_CALL: u32 = 32;
 /// `COUNT` without the option.
@@ -54,7 +52,7 @@ fn options(args: &Args) -> Result<Options, Reply> {
             if count < 1 {
                 return Err(errors::syntax());
             }
-            options.count = u32::try_from(count).unwrap_or(MAX_COUNT).min(MAX_COUNT);
+            options.count = u32::try_from(count).unwrap_or(u32::MAX);
         } else if args.is(index, "match") {
             options.pattern = Some(args.bytes(index + 1)).filter(|pattern| pattern.as_ref() != b"*");
         } else if args.is(index, "type") {
@@ -67,20 +65,20 @@ fn options(args: &Args) -> Result<Options, Reply> {
     Ok(options)
 }
 
-/// Where a scan stands: a shard, and the upper bits of the position in it.
+/// Where a scan stands: a shard, and the cursor in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Position {
     shard: ShardId,
-    hash: u64,
+    within: u64,
 }
 
 impl Position {
     fn from_cursor(cursor: u64) -> Self {
-        Self { shard: (cursor & SHARD_MASK) as ShardId, hash: cursor & !SHARD_MASK }
+        Self { shard: (cursor & SHARD_MASK) as ShardId, within: cursor >> SHARD_BITS }
     }
 
     fn cursor(self) -> u64 {
-        self.hash | u64::from(self.shard)
+        self.within << SHARD_BITS | u64::from(self.shard)
     }
 }
 
@@ -95,9 +93,10 @@ struct Scan {
 }
 
 impl Scan {
+    /// Asks the shard where the scan stands.
     fn step(self) -> Step {
-        let Position { shard, hash } = self.position;
-        let query = Query::Scan { cursor: hash, count: self.options.count };
+        let Position { shard, within } = self.position;
+        let query = Query::Scan { cursor: within, count: self.options.count };
         let request = Request { shard, op: Op::Read(query) };
         Step::Many(vec![request], Box::new(|results| self.take(results).unwrap_or_else(Step::Done)))
     }
@@ -108,13 +107,12 @@ impl Scan {
             Some(outcome) => return Err(other(outcome)),
             None => return Err(errors::unexpected_outcome()),
         };
-        let next = Position { shard: self.position.shard, hash: cursor & !SHARD_MASK };
-        if cursor != 0 && next == self.position {
-            self.options.count = self.options.count.saturating_mul(2);
-            return Ok(self.step());
-        }
         self.found.extend(keys);
-        self.position = if cursor == 0 { Position { shard: next.shard + 1, hash: 0 } } else { next };
+        let shard = self.position.shard;
+        self.position = match cursor {
+            0 => Position { shard: shard + 1, within: 0 },
+            within => Position { shard, within },
+        };
         self.budget -= 1;
         if self.position.shard == self.shards {
             return Ok(Step::Done(reply(0, self.shown())));
@@ -143,30 +141,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cursor_never_points_behind_the_position_that_it_stands_for() {
-        for (shard, hash) in [(0, u64::MAX), (16_383, 1 << 14), (7, (5 << 14) + 3)] {
-            let position = Position { shard, hash: hash & !SHARD_MASK };
+    fn cursors_keep_their_position() {
+        let last = (1 << SCAN_CURSOR_BITS) - 1;
+        for (shard, within) in [(0, 0), (0, last), (16_383, 1), (16_383, last), (7, 0)] {
+            let position = Position { shard, within };
             assert_eq!(Position::from_cursor(position.cursor()), position);
-            assert!(position.hash <= hash);
         }
-    }
-
-    #[test]
-    fn a_step_that_stands_still_is_repeated_with_a_larger_count() {
-        let options = Options { pattern: None, count: 1, no_type: false };
-        let scan = Scan {
-            options,
-            shards: 1,
-            position: Position { shard: 0, hash: 1 << 14 },
-            found: Vec::new(),
-            budget: 5,
-        };
-        let keys = vec![Bytes::from_static(b"a")];
-        match scan.take(vec![Ok(Outcome::Keys { cursor: (1 << 14) + 9, keys })]) {
-            Ok(Step::Many(requests, _)) => {
-                assert_eq!(requests[0].op, Op::Read(Query::Scan { cursor: 1 << 14, count: 2 }));
-            }
-            _ => panic!("another step is due"),
-        }
+        assert_eq!(Position { shard: 0, within: 0 }.cursor(), 0);
     }
 }

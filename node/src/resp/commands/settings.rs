@@ -60,7 +60,7 @@ fn config_get(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
 }
 
 fn config_set(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    if args.len() % 2 != 0 {
+    if !args.len().is_multiple_of(2) {
         return Err(errors::wrong_arity("config|set"));
     }
     let known = settings(ctx);

@@ -1,8 +1,8 @@
 //! Whole values: `GET SET MGET MSET GETDEL GETEX GETSET SETNX SETEX PSETEX`.
 
 use super::{
-    Args, Command, Ctx, Key, Op, Outcome, Planned, Query, Reply, Request, Step, all_read, all_written, errors, expiry,
-    other, parts, value,
+    Args, Command, Ctx, Key, Op, Outcome, Planned, Query, Reply, Request, Step, all_read, all_written, errors,
+    expiry, other, parts, value,
 };
 use crate::machine::command::{Condition, ExpireCondition, Expiry, Found, Put};
 
@@ -39,7 +39,8 @@ pub(super) fn psetex(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
 
 pub(super) fn getset(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
     let (key, value) = (args.key(1)?, args.bytes(2));
-    let put = Put { key: key.clone(), value, expiry: Expiry::Default, condition: Condition::Always, return_old: true };
+    let put =
+        Put { key: key.clone(), value, expiry: Expiry::Default, condition: Condition::Always, return_old: true };
     ctx.write(&key, Command::Put(put), old_value)
 }
 
@@ -93,7 +94,7 @@ pub(super) fn mget(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
 }
 
 pub(super) fn mset(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    if args.len() % 2 == 0 {
+    if args.len().is_multiple_of(2) {
         return Err(errors::wrong_arity(ctx.name));
     }
     let keys: Vec<Key> = (1..args.len()).step_by(2).map(|index| args.key(index)).collect::<Result<_, _>>()?;
