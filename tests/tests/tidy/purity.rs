@@ -12,6 +12,7 @@ const PURE: &[&str] = &[
     "node/src/checkpoint",
     "node/src/consensus",
     "node/src/multiraft/node",
+    "node/src/cluster/map",
     "node/src/types",
 ];
 
