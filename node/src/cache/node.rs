@@ -214,9 +214,9 @@ impl RunningNode {
         self.runtime.handle().resign(RESIGN_PATIENCE).await;
     }
 
-    /// Stops. Call when the doors of the caller are closed, so that nobody waits for an answer any more.
+    /// Stops. [`Self::resign`] before, or the others wait for an election; close the doors of the caller before, so
+    /// that nobody waits for an answer any more.
     pub async fn shutdown(self) {
-        self.resign().await;
         let Self { runtime, stop, grpc, .. } = self;
         runtime.shutdown().await;
         stop.cancel();

@@ -75,7 +75,8 @@ impl<S: EntryStore> Group<S> {
         }
         let flying = self.evictions.flying.len();
         let Some(machine) = self.machine_mut() else { return };
-        let newest = machine.last_version();
+        // The newest 1 % of the keys go last, so that a fresh SET is not gone at once.
+        let newest = Version(machine.last_version().0.saturating_sub(machine.len() as u64 / 100));
         let nominated = machine.store_mut().nominate(count as usize + flying, newest);
         let fresh = nominated.into_iter().filter(|entry| !self.evictions.flying.contains_key(entry.key()));
         for entry in fresh.take(count as usize).collect::<Vec<_>>() {
