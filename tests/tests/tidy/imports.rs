@@ -19,12 +19,12 @@ const HOMES: &[(&str, &[&str], &str)] = &[
 const LAYERS: &[&[&str]] = &[
     &["bin"],
     &["cache"],
-    &["resp", "grpc", "http"],
+    &["resp", "grpc", "http", "metrics::scrape"],
     &["multiraft"],
     &["storage", "network", "cluster"],
     &["multiraft::node"],
     &["consensus"],
-    &["machine", "placement", "partitioning", "checkpoint", "cluster::map", "cluster::formation", "cluster::initial"],
+    &["machine", "placement", "partitioning", "checkpoint", "cluster::map"],
     &["types", "clock", "config", "error", "faults", "metrics"],
 ];
 
