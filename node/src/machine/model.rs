@@ -4,10 +4,7 @@
 //! reader leaves behind takes effect only in [`ModelStore::settle_reads`], so that a test can put writes in between.
 //! In production readers only leave a hint; with [`Fault::ReaderFillsTier`] they bring what they have read.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     faults::{Fault, Faults},
@@ -173,7 +170,7 @@ impl EntryStore for ModelStore {
 #[derive(Debug, Default)]
 struct Tier {
     /// By key: the entry and when it was last used.
-    held: HashMap<Key, (Arc<Entry>, u64)>,
+    held: BTreeMap<Key, (Arc<Entry>, u64)>,
     by_use: BTreeMap<u64, Key>,
     uses: u64,
     weight_bytes: u64,

@@ -1,9 +1,6 @@
 //! `crema-node dev`: the demo cluster in one process.
 
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::Path,
-};
+use std::net::{Ipv4Addr, SocketAddr};
 
 use crema_tests::{
     cluster::free_ports,
@@ -12,16 +9,19 @@ use crema_tests::{
     wait_for,
 };
 
-fn start(name: &str, port: u16, http_port: u16) -> Process {
-    let flags = ["dev", "--nodes", "3", "--port", &port.to_string(), "--http-port", &http_port.to_string()];
-    let output = std::env::temp_dir().join(format!("crema-{name}-{}.log", std::process::id()));
-    Process::start("crema-node", &flags.map(str::to_owned), Path::new(&output))
+/// Three nodes, with free ports for all doors; RESP is from `port` on.
+fn start(port: u16) -> Process {
+    let (http, grpc) = (free_ports(3).to_string(), free_ports(3).to_string());
+    let port = port.to_string();
+    let flags = ["dev", "--nodes", "3", "--port", &port, "--http-port", &http, "--grpc-port", &grpc];
+    let output = std::env::temp_dir().join(format!("crema-dev-{}.log", std::process::id()));
+    Process::start("crema-node", &flags.map(str::to_owned), &output)
 }
 
 #[test]
 fn demo_cluster_says_how_to_connect_and_stops_on_ctrl_c() {
-    let (port, http_port) = (free_ports(3), free_ports(3));
-    let mut process = start("dev", port, http_port);
+    let port = free_ports(3);
+    let mut process = start(port);
     for port in port..port + 3 {
         let addr = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
         let key = format!("key:{port}");

@@ -19,19 +19,20 @@ const HOMES: &[(&str, &[&str], &str)] = &[
 const LAYERS: &[&[&str]] = &[
     &["bin"],
     &["cache"],
-    &["resp", "grpc", "http"],
+    &["resp", "grpc", "http", "metrics::scrape"],
     &["multiraft"],
     &["storage", "network", "cluster"],
     &["multiraft::node"],
     &["consensus"],
-    &["machine", "placement", "partitioning", "checkpoint"],
-    &["types", "clock", "config", "error", "metrics"],
+    &["machine", "placement", "partitioning", "checkpoint", "cluster::map"],
+    &["types", "clock", "config", "error", "faults", "metrics"],
 ];
 
 /// Every mention of an outside crate away from its home.
 pub(crate) fn foreign_crates(tree: &Tree) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for file in tree.files.iter().filter(|file| file.path.starts_with("node/")) {
+    let shipped = |file: &&File| file.path.starts_with("node/src/") || file.path.starts_with("node/api/");
+    for file in tree.files.iter().filter(shipped) {
         for (line, code) in file.code() {
             for (name, homes, instead) in HOMES {
                 let at_home = homes.iter().any(|home| within(&file.path, home));
@@ -70,15 +71,13 @@ fn row(module: &str) -> Option<usize> {
     named(module).or_else(|| named(module.split("::").next().unwrap_or(module)))
 }
 
-/// `node/src/multiraft/node/tick.rs` is in `multiraft::node`; `None` for the root of the crate.
+/// `node/src/multiraft/node/tick.rs` is in `multiraft::node`, `node/src/machine/apply.rs` in `machine::apply`, which
+/// has the row of `machine`; `None` for the root of the crate.
 fn module_of(path: &str) -> Option<String> {
     let inside = path.strip_prefix("node/src/")?.trim_end_matches(".rs");
     let mut parts = inside.split('/');
     let top = parts.next().filter(|top| *top != "lib")?;
-    Some(match parts.next() {
-        Some(second) if top == "multiraft" => format!("{top}::{second}"),
-        _ => top.to_owned(),
-    })
+    Some(parts.next().map_or_else(|| top.to_owned(), |second| format!("{top}::{second}")))
 }
 
 /// The modules that a file names with `crate::`, with the line of each; braces are followed one level.
@@ -92,7 +91,8 @@ fn uses(file: &File) -> Vec<(usize, String)> {
             found.extend(member.and_then(path_head).map(|head| (line, head)));
             open_group = !code.starts_with("};");
         }
-        for (at, _) in code.match_indices("crate::") {
+        // `pub(in crate::cluster)` says who may look in, not what is used.
+        for (at, _) in code.match_indices("crate::").filter(|(at, _)| !code[..*at].ends_with("pub(in ")) {
             let rest = &code[at + "crate::".len()..];
             match rest.strip_prefix('{') {
                 None => found.extend(path_head(rest).map(|head| (line, head))),

@@ -12,6 +12,9 @@ const PURE: &[&str] = &[
     "node/src/checkpoint",
     "node/src/consensus",
     "node/src/multiraft/node",
+    "node/src/cluster/map",
+    "node/src/cluster/formation",
+    "node/src/cluster/initial",
     "node/src/types",
 ];
 
