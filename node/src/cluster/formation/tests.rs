@@ -38,8 +38,8 @@ fn former(node: u64, nodes: u64, life: u128) -> Former {
 }
 
 enum Message {
-    Request { to: NodeId, request: v1::FormRequest },
-    Reply { from: NodeId, to: NodeId, reply: v1::FormReply },
+    Request { to: NodeId, request: Box<v1::FormRequest> },
+    Reply { from: NodeId, to: NodeId, reply: Box<v1::FormReply> },
 }
 
 /// All nodes of a list and the messages between them.
@@ -60,7 +60,7 @@ impl World {
 
     fn tick(&mut self, node: NodeId) {
         let asks = self.node(node).on_tick();
-        self.wire.extend(asks.into_iter().map(|(to, request)| Message::Request { to, request }));
+        self.wire.extend(asks.into_iter().map(|(to, request)| Message::Request { to, request: Box::new(request) }));
     }
 
     fn restart(&mut self, node: NodeId) {
@@ -73,10 +73,10 @@ impl World {
         match message {
             Message::Request { to, request } => {
                 let back = NodeId(request.node);
-                let reply = self.node(to).on_request(request);
+                let reply = Box::new(self.node(to).on_request(*request));
                 self.wire.push(Message::Reply { from: to, to: back, reply });
             }
-            Message::Reply { from, to, reply } => self.node(to).on_reply(from, reply),
+            Message::Reply { from, to, reply } => self.node(to).on_reply(from, *reply),
         }
     }
 
