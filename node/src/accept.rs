@@ -24,7 +24,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// A listener with a bound on open connections.
 #[derive(Debug)]
-pub struct Acceptor {
+pub(crate) struct Acceptor {
     listener: TcpListener,
     places: Arc<Semaphore>,
     metrics: DoorMetrics,
@@ -33,12 +33,12 @@ pub struct Acceptor {
 impl Acceptor {
     /// Accepts from `listener`, at most `max_connections` at a time.
     #[must_use]
-    pub fn new(listener: TcpListener, max_connections: usize, metrics: DoorMetrics) -> Self {
+    pub(crate) fn new(listener: TcpListener, max_connections: usize, metrics: DoorMetrics) -> Self {
         Self { listener, places: Arc::new(Semaphore::new(max_connections)), metrics }
     }
 
     /// The next connection that has a place. It keeps the place until it is dropped.
-    pub async fn accept(&self) -> (Connection, SocketAddr) {
+    pub(crate) async fn accept(&self) -> (Connection, SocketAddr) {
         loop {
             let (stream, from) = match self.listener.accept().await {
                 Ok(accepted) => accepted,
@@ -64,7 +64,7 @@ impl Acceptor {
 
 /// An accepted connection.
 #[derive(Debug)]
-pub struct Connection {
+pub(crate) struct Connection {
     pub(crate) stream: TcpStream,
     open: Gauge,
     _place: OwnedSemaphorePermit,

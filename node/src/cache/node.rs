@@ -98,7 +98,8 @@ impl StartingNode {
         });
         let former = former.map_err(|error| Error::Fatal(error.to_string()))?;
         let listener = TcpListener::bind(options.listen).await;
-        let listener = listener.map_err(|error| Error::Fatal(format!("listen for peers on {}: {error}", options.listen)))?;
+        let listener =
+            listener.map_err(|error| Error::Fatal(format!("listen for peers on {}: {error}", options.listen)))?;
         let router = Router::new(ShardMap::new(spec.slot_hash, spec.num_shards));
         let view = NodeView::new(options.node, incarnation, addresses);
         let metrics = NodeMetrics::new(&MetricsRegistry::new());

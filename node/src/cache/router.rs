@@ -104,7 +104,9 @@ impl Joined {
             | Query::Exists { key }
             | Query::Meta { key } => read::answer_key(query, self.visible(shard, key, clock).as_deref(), clock),
             Query::Size => Some(Outcome::Count(reader.len() as u64)),
-            Query::Multi(parts) => parts.iter().map(|part| self.local(shard, part)).collect::<Option<_>>().map(Outcome::Many),
+            Query::Multi(parts) => {
+                parts.iter().map(|part| self.local(shard, part)).collect::<Option<_>>().map(Outcome::Many)
+            }
             // These need the order of the keys, which only the worker has.
             Query::Scan { .. } | Query::RandomKey { .. } => None,
         }
@@ -177,9 +179,9 @@ impl Joined {
             all_places.push(places);
             calls.push((shard, ops));
         }
-        let submissions = by_worker.into_iter().map(async |(worker, (places, calls))| {
-            (places, self.runtime.submit(worker, calls, timeout).await)
-        });
+        let submissions = by_worker
+            .into_iter()
+            .map(async |(worker, (places, calls))| (places, self.runtime.submit(worker, calls, timeout).await));
         for (places, answers) in join_all(submissions).await {
             for (places, answer) in places.into_iter().zip(answers) {
                 place(results, places, answer);

@@ -63,11 +63,7 @@ pub struct GrpcConfig {
 
 impl Default for GrpcConfig {
     fn default() -> Self {
-        Self {
-            max_connections: 10_000,
-            max_requests_per_connection: 1_024,
-            drain: Duration::from_secs(5),
-        }
+        Self { max_connections: 10_000, max_requests_per_connection: 1_024, drain: Duration::from_secs(5) }
     }
 }
 

@@ -257,8 +257,3 @@ fn allows(condition: ExpireCondition, old: Option<Timestamp>, new: Option<Timest
         ExpireCondition::IfSomeEarlier => old.is_some() && later(old, new),
     }
 }
-
-/// A copy in an allocation of its own: what is stored must not keep the log buffer alive that it arrived in.
-fn owned(bytes: &Bytes) -> Bytes {
-    Bytes::copy_from_slice(bytes)
-}

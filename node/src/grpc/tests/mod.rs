@@ -45,9 +45,10 @@ async fn open_on(node: FakeNode, token: Option<&str>) -> Door {
     let metrics = NodeMetrics::new(&MetricsRegistry::new());
     let door = GrpcDoor::new(node.clone(), node.clone(), &metrics, token.and_then(ClusterToken::new));
     let (stop, stopped) = oneshot::channel::<()>();
-    let serving = tokio::spawn(door.serve(crate::network::server_builder(), listener, GrpcConfig::default(), async {
-        stopped.await.unwrap_or_default();
-    }));
+    let serving =
+        tokio::spawn(door.serve(crate::network::server_builder(), listener, GrpcConfig::default(), async {
+            stopped.await.unwrap_or_default();
+        }));
     let channel = Endpoint::from_shared(format!("http://{address}")).unwrap().connect().await.unwrap();
     Door { node, metrics, address, channel, stop, serving }
 }

@@ -8,8 +8,8 @@ use super::arbitrary;
 use crate::{
     checkpoint::{Encoder, Head},
     machine::{
-        LogRecord, Machine, RestoreError,
-        capture::{CaptureStep, MachineHead},
+        LogRecord, Machine,
+        capture::{CaptureStep, MachineHead, RestoreError},
         command::{Command, Condition, Expiry, Put},
         model::ModelStore,
         store::Entry,
@@ -162,11 +162,13 @@ fn entries_that_are_not_the_heads_are_refused() {
     assert_eq!(refused(&head, &doubled), RestoreError::Entries { expected: 3, found: 2 });
 
     let mut other = taken.clone();
-    Arc::make_mut(&mut other[0]).value = "y".into();
+    let change =
+        |entry: &Entry, value: &[u8], version| Arc::new(Entry::new(entry.key(), value, version, entry.expires_at()));
+    other[0] = change(&other[0], b"y", other[0].version());
     assert!(matches!(refused(&head, &other), RestoreError::Hash { .. }));
-    Arc::make_mut(&mut other[0]).value = "yy".into();
+    other[0] = change(&other[0], b"yy", other[0].version());
     assert!(matches!(refused(&head, &other), RestoreError::Weight { .. }));
-    Arc::make_mut(&mut other[0]).version = Version(9);
+    other[0] = change(&other[0], b"yy", Version(9));
     let beyond = RestoreError::Version { last: Version(3), found: Version(9) };
     assert_eq!(refused(&head, &other), beyond);
 }

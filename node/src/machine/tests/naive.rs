@@ -30,11 +30,11 @@ impl Naive {
     fn apply(&mut self, record: LogRecord) -> Vec<Outcome> {
         self.now = self.now.max(record.stamp.0);
         let now = self.now;
-        self.map.retain(|_, entry| entry.expires_at.is_none_or(|at| at.0 > now));
+        self.map.retain(|_, entry| entry.expires_at().is_none_or(|at| at.0 > now));
         self.settings = record.settings.unwrap_or(self.settings);
         let outcomes = record.commands.into_iter().map(|command| self.run(command)).collect();
         for (key, version) in record.evictions {
-            if self.map.get(&key).is_some_and(|entry| entry.version == version) {
+            if self.map.get(&key).is_some_and(|entry| entry.version() == version) {
                 self.map.remove(&key);
             }
         }
@@ -47,7 +47,7 @@ impl Naive {
             Command::Delete { key, condition } => {
                 let there = self.map.get(&key);
                 if !met(&condition, there) {
-                    return Outcome::NotMet { current: there.map(|e| e.version), old: None };
+                    return Outcome::NotMet { current: there.map(|e| e.version()), old: None };
                 }
                 Outcome::Deleted(self.map.remove(&key).is_some())
             }
@@ -57,7 +57,7 @@ impl Naive {
             }
             Command::Touch { key } => Outcome::Present(self.map.contains_key(&key)),
             Command::Increment { key, delta } => {
-                let text = self.map.get(&key).map_or("0".into(), |e| String::from_utf8_lossy(&e.value).into_owned());
+                let text = self.map.get(&key).map_or("0".into(), |e| String::from_utf8_lossy(e.value()).into_owned());
                 match text.parse::<i64>().ok().filter(|n| n.to_string() == text) {
                     None => Outcome::Refused(Refusal::NotAnInteger),
                     Some(n) => match n.checked_add(delta) {
@@ -69,14 +69,14 @@ impl Naive {
                 }
             }
             Command::IncrementFloat { key, delta } => {
-                let before = self.map.get(&key).map_or(Value::from("0"), |e| e.value.clone());
+                let before = self.map.get(&key).map_or(Value::from("0"), |e| e.value_bytes());
                 match number::add_decimals(&before, &delta) {
                     Err(refusal) => Outcome::Refused(refusal),
                     Ok(sum) => Outcome::Decimal { value: sum.clone().into(), version: self.rewrite(key, sum.into()) },
                 }
             }
             Command::Append { key, suffix } => {
-                let mut value = self.map.get(&key).map_or(vec![], |e| e.value.to_vec());
+                let mut value = self.map.get(&key).map_or(vec![], |e| e.value().to_vec());
                 value.extend(suffix);
                 let length = value.len() as u64;
                 self.rewrite(key, value.into());
@@ -105,10 +105,10 @@ impl Naive {
         let there = self.map.get(&put.key).cloned();
         let old = there.as_ref().filter(|_| put.return_old).map(|e| self.found(e));
         if !met(&put.condition, there.as_ref()) {
-            return Outcome::NotMet { current: there.map(|e| e.version), old };
+            return Outcome::NotMet { current: there.map(|e| e.version()), old };
         }
         let deadline = match (put.expiry, there) {
-            (Expiry::Keep, Some(entry)) => entry.expires_at.map(|at| at.0),
+            (Expiry::Keep, Some(entry)) => entry.expires_at().map(|at| at.0),
             (Expiry::Keep | Expiry::Default, _) => self.default_deadline(),
             (Expiry::Never, _) => None,
             (Expiry::AfterMs(ms), _) => Some(self.now.saturating_add(ms)),
@@ -128,7 +128,7 @@ impl Naive {
         let Some(entry) = self.map.get(key).cloned() else {
             return if return_value { Outcome::Value(None) } else { Outcome::Expiry(false) };
         };
-        let old = entry.expires_at.map_or(FOREVER, |at| u128::from(at.0));
+        let old = entry.expires_at().map_or(FOREVER, |at| u128::from(at.0));
         let changes = match condition {
             _ if new == FOREVER && old == FOREVER => false,
             ExpireCondition::Always => true,
@@ -142,14 +142,14 @@ impl Naive {
         if changes && new <= u128::from(self.now) {
             self.map.remove(key);
         } else if changes {
-            self.store(key.clone(), entry.value.clone(), u64::try_from(new).ok());
+            self.store(key.clone(), entry.value_bytes(), u64::try_from(new).ok());
             after = self.map[key].clone();
         }
         if return_value { Outcome::Value(Some(self.found(&after))) } else { Outcome::Expiry(changes) }
     }
 
     fn set_range(&mut self, key: Key, offset: u64, patch: &[u8]) -> Outcome {
-        let mut value = self.map.get(&key).map_or(vec![], |e| e.value.to_vec());
+        let mut value = self.map.get(&key).map_or(vec![], |e| e.value().to_vec());
         if patch.is_empty() {
             return Outcome::Length(value.len() as u64);
         }
@@ -171,10 +171,10 @@ impl Naive {
         match query {
             Query::Get { key } => Outcome::Value(self.map.get(key).map(|e| self.found(e))),
             Query::GetRange { key, start, end } => Outcome::Value(self.map.get(key).map(|e| Found {
-                value: redis_range(&e.value, i128::from(*start), i128::from(*end)),
+                value: redis_range(e.value(), i128::from(*start), i128::from(*end)),
                 ..self.found(e)
             })),
-            Query::Strlen { key } => Outcome::Length(self.map.get(key).map_or(0, |e| e.value.len() as u64)),
+            Query::Strlen { key } => Outcome::Length(self.map.get(key).map_or(0, |e| e.value().len() as u64)),
             Query::Exists { key } => Outcome::Present(self.map.contains_key(key)),
             Query::Meta { key } => Outcome::Meta(self.map.get(key).map(|e| self.found(e).meta)),
             Query::Size => Outcome::Count(self.map.len() as u64),
@@ -208,7 +208,7 @@ impl Naive {
 
     fn rewrite(&mut self, key: Key, value: Value) -> Version {
         let deadline = match self.map.get(&key) {
-            Some(entry) => entry.expires_at.map(|at| at.0),
+            Some(entry) => entry.expires_at().map(|at| at.0),
             None => self.default_deadline(),
         };
         self.store(key, value, deadline)
@@ -220,7 +220,7 @@ impl Naive {
         if deadline.is_some_and(|at| at <= self.now) {
             self.map.remove(&key);
         } else {
-            self.map.insert(key.clone(), Entry { key, value, version, expires_at: deadline.map(Timestamp) });
+            self.map.insert(key.clone(), Entry::new(&key, &value, version, deadline.map(Timestamp)));
         }
         version
     }
@@ -230,17 +230,17 @@ impl Naive {
     }
 
     fn found(&self, entry: &Entry) -> Found {
-        let ttl_ms = entry.expires_at.map(|at| if at.0 > self.now { at.0 - self.now } else { 1 });
-        let meta = Meta { version: entry.version, expires_at: entry.expires_at, ttl_ms };
-        Found { value: entry.value.clone(), meta }
+        let ttl_ms = entry.expires_at().map(|at| if at.0 > self.now { at.0 - self.now } else { 1 });
+        let meta = Meta { version: entry.version(), expires_at: entry.expires_at(), ttl_ms };
+        Found { value: entry.value_bytes(), meta }
     }
 }
 
 fn met(condition: &Condition, there: Option<&Entry>) -> bool {
     match (condition, there) {
         (Condition::Always, _) | (Condition::IfAbsent, None) | (Condition::IfPresent, Some(_)) => true,
-        (Condition::IfValue(value), Some(entry)) => entry.value == value,
-        (Condition::IfVersion(version), Some(entry)) => entry.version == *version,
+        (Condition::IfValue(value), Some(entry)) => entry.value() == value,
+        (Condition::IfVersion(version), Some(entry)) => entry.version() == *version,
         (Condition::IfAbsent, Some(_)) => false,
         (Condition::IfPresent | Condition::IfValue(_) | Condition::IfVersion(_), None) => false,
     }
@@ -273,7 +273,7 @@ fn check_sums(machine: &Machine<ModelStore>) {
     assert_eq!(machine.weight_bytes(), entries.iter().map(|e| weight(e)).sum::<u64>());
     let hash = entries.iter().fold(0, |sum: u128, e| sum.wrapping_add(entry_hash(e)));
     assert_eq!(machine.state_hash(), hash);
-    assert_eq!(machine.next_deadline(), entries.iter().filter_map(|e| e.expires_at).min());
+    assert_eq!(machine.next_deadline(), entries.iter().filter_map(|e| e.expires_at()).min());
     assert_eq!(machine.store().published(), (machine.applied(), machine.log_time()));
 }
 
@@ -286,7 +286,7 @@ proptest! {
             let outcomes = machine.apply(index, record.clone());
             prop_assert_eq!(outcomes, naive.apply(record));
             let mut entries: Vec<Entry> = machine.store().iter().map(|entry| Entry::clone(entry)).collect();
-            entries.sort_by(|a, b| a.key.cmp(&b.key));
+            entries.sort_by(|a, b| a.key().cmp(b.key()));
             prop_assert_eq!(entries, naive.map.values().cloned().collect::<Vec<_>>());
             prop_assert_eq!((machine.log_time().0, machine.last_version().0), (naive.now, naive.version));
             check_sums(&machine);

@@ -87,7 +87,7 @@ fn what_is_stored_does_not_pin_the_log_buffer() {
     machine.apply(LogIndex(1), decoded);
     assert_eq!(machine.len(), 6);
     for entry in machine.store().iter() {
-        assert!(!within(&entry.key) && !within(&entry.value), "{entry:?}");
+        assert!(!within(&entry.key_bytes()) && !within(&entry.value_bytes()), "{entry:?}");
     }
     assert!(buffer.is_unique(), "no index holds a slice either");
 }
