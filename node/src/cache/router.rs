@@ -58,6 +58,12 @@ struct Call {
 
 type Results = Vec<Result<Outcome, Error>>;
 
+/// Places in the call, and the operations that belong there.
+type Part = (Vec<usize>, Vec<Op>);
+
+/// What goes to one worker: the places of each shard's operations, and the operations.
+type Submission = (Vec<Vec<usize>>, Vec<(ShardId, Vec<Op>)>);
+
 impl Router {
     /// A router of a node that has not joined.
     pub(super) fn new(expected: ShardMap) -> Self {
@@ -169,11 +175,11 @@ impl Joined {
     /// Runs one part of each shard's operations, all workers at the same time.
     async fn run(
         &self,
-        round: Vec<(ShardId, (Vec<usize>, Vec<Op>))>,
+        round: Vec<(ShardId, Part)>,
         timeout: Duration,
         results: &mut [Option<Result<Outcome, Error>>],
     ) {
-        let mut by_worker: BTreeMap<usize, (Vec<Vec<usize>>, Vec<(ShardId, Vec<Op>)>)> = BTreeMap::new();
+        let mut by_worker: BTreeMap<usize, Submission> = BTreeMap::new();
         for (shard, (places, ops)) in round {
             let (all_places, calls) = by_worker.entry(self.runtime.worker_of(shard)).or_default();
             all_places.push(places);
@@ -192,7 +198,7 @@ impl Joined {
 
 impl Call {
     /// Takes the next operations that fit into one entry; at least one.
-    fn next_part(&mut self) -> (Vec<usize>, Vec<Op>) {
+    fn next_part(&mut self) -> Part {
         if self.bytes <= MAX_CALL_BYTES {
             self.bytes = 0;
             return (std::mem::take(&mut self.places), std::mem::take(&mut self.ops));

@@ -95,6 +95,9 @@ impl Tier {
     }
 }
 
+/// A Moka cache in the making.
+type Builder = CacheBuilder<u64, Arc<Entry>, Cache<u64, Arc<Entry>>>;
+
 /// A builder with the limit; `None` when there is none.
 ///
 /// Moka may hold a 32nd part less than the shard, so that a full shard always has entries that Moka has let go. The
@@ -103,7 +106,7 @@ impl Tier {
 /// down also lives long enough to be read and come back by a hint.
 ///
 /// Moka has one limit. With both of ours an entry weighs at least its share of the bytes, so neither is passed.
-fn sized(capacity: Capacity) -> Option<CacheBuilder<u64, Arc<Entry>, Cache<u64, Arc<Entry>>>> {
+fn sized(capacity: Capacity) -> Option<Builder> {
     let Capacity { max_entries, max_bytes } = capacity;
     let limit = if max_bytes == 0 { max_entries } else { max_bytes };
     if limit == 0 {
