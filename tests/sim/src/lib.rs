@@ -1,1 +1,3 @@
-//! placeholder
+//! The deterministic simulator: whole clusters of the real core on one thread, from one seed.
+
+pub mod check;
