@@ -150,6 +150,8 @@ pub enum ExpireCondition {
     IfLater,
     /// The new one is earlier.
     IfEarlier,
+    /// There is a deadline and the new one is earlier (`XX LT`; `XX GT` is the same as `GT`).
+    IfSomeEarlier,
 }
 
 /// A question about the state at one log position.

@@ -1,0 +1,193 @@
+//! The cluster as its members agreed on it: the state of the meta group (pure).
+//!
+//! Read by the core (which replicas live here, who their peers are), by the router and by the planner. A
+//! [`ClusterMap`] is valid by construction from foreign bytes: [`wire`] refuses what contradicts itself. Nobody
+//! changes one in place except the meta group's `apply`, which raises `version` with each change.
+
+use std::collections::BTreeMap;
+
+use crate::{
+    machine::store::{Capacity, EvictionPolicy},
+    partitioning::{ShardMap, SlotHash},
+    types::{ClusterUid, GroupId, Incarnation, NodeId, ReplicaId},
+};
+
+pub mod wire;
+
+/// The lowest and only feature level so far: what a new cluster begins with.
+pub const FIRST_FEATURE_LEVEL: u32 = 1;
+
+/// The levels that this binary supports.
+pub const SUPPORTED_LEVELS: FeatureLevels = FeatureLevels { min: FIRST_FEATURE_LEVEL, max: FIRST_FEATURE_LEVEL };
+
+/// The cluster: its identity, members, replica sets and shared settings.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterMap {
+    /// Which formation this is; never 0.
+    pub uid: ClusterUid,
+    /// Rises by one with each committed change; the first map has 1.
+    pub version: u64,
+    /// What log entries, checkpoints and frames may use (DESIGN 4, Versions).
+    pub feature_level: u32,
+    /// How many shards there are: 1 to 16,384.
+    pub num_shards: u32,
+    /// How keys become slots.
+    pub slot_hash: SlotHash,
+    /// How many voters each shard should have; at least 1.
+    pub replication_factor: u32,
+    /// The nodes, those that left included.
+    pub members: BTreeMap<NodeId, Member>,
+    /// The replica sets: the meta group and one group for each shard, no other.
+    pub groups: BTreeMap<GroupId, ReplicaSet>,
+    /// ReplicaIds below it have been given out.
+    pub next_replica: ReplicaId,
+    /// What all replicas must agree on.
+    pub settings: SharedSettings,
+}
+
+/// One node in its present life.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Member {
+    /// Its present life; never 0.
+    pub incarnation: Incarnation,
+    /// Host name and port where peers reach it; resolved again at each connect.
+    pub address: String,
+    /// Where it runs: two replicas of a group avoid one host. Empty when unknown.
+    pub host: String,
+    /// Its zone; empty when unknown.
+    pub zone: String,
+    /// What it may do now.
+    pub state: MemberState,
+    /// The levels that its binary supports.
+    pub levels: FeatureLevels,
+    /// Host name and port of its RESP door; empty when it has none.
+    pub client_address: String,
+}
+
+/// What a member may do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MemberState {
+    /// Known, but it holds no voter yet.
+    #[default]
+    Joining,
+    /// A full member.
+    Up,
+    /// Its replicas are being moved away.
+    Draining,
+    /// Its incarnation may never vote again.
+    Down,
+    /// It has left.
+    Removed,
+}
+
+/// A range of feature levels, both ends included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FeatureLevels {
+    /// The lowest; at least 1.
+    pub min: u32,
+    /// The highest; at least `min`.
+    pub max: u32,
+}
+
+impl FeatureLevels {
+    /// Whether a binary with these levels can run a cluster at `level`.
+    #[must_use]
+    pub fn supports(self, level: u32) -> bool {
+        (self.min..=self.max).contains(&level)
+    }
+
+    /// Whether there is a level that both support.
+    #[must_use]
+    pub fn overlaps(self, other: Self) -> bool {
+        self.min <= other.max && other.min <= self.max
+    }
+}
+
+/// Where the replicas of a group should be; the group's own ConfState says who votes (PROTOCOL 12).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReplicaSet {
+    /// Fences frames of an earlier life of the group; never 0.
+    pub generation: u64,
+    /// The replicas; the first is where leadership should be.
+    pub replicas: Vec<ReplicaAt>,
+}
+
+impl ReplicaSet {
+    /// The replicas that vote.
+    pub fn voters(&self) -> impl Iterator<Item = &ReplicaAt> {
+        self.replicas.iter().filter(|at| !at.learner)
+    }
+
+    /// The replica on a node: the newest, should an earlier life of the node still be listed.
+    #[must_use]
+    pub fn on(&self, node: NodeId) -> Option<&ReplicaAt> {
+        self.replicas.iter().filter(|at| at.node == node).max_by_key(|at| at.replica)
+    }
+}
+
+/// One replica and its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaAt {
+    /// Its Raft id; unique in the cluster, never 0.
+    pub replica: ReplicaId,
+    /// Where it lives; a member.
+    pub node: NodeId,
+    /// It follows and does not vote.
+    pub learner: bool,
+}
+
+/// Settings that all replicas must agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SharedSettings {
+    /// What one shard may hold.
+    pub capacity: Capacity,
+    /// How a full shard chooses what goes.
+    pub eviction: EvictionPolicy,
+    /// The life of a key that is stored without one; `None` is for ever.
+    pub default_ttl_ms: Option<u64>,
+    /// How far a leader's stamp may run ahead of the median clock (PROTOCOL 3).
+    pub max_clock_skew_ms: u64,
+}
+
+impl Default for SharedSettings {
+    fn default() -> Self {
+        Self {
+            capacity: Capacity::default(),
+            eviction: EvictionPolicy::default(),
+            default_ttl_ms: None,
+            max_clock_skew_ms: 500,
+        }
+    }
+}
+
+impl ClusterMap {
+    /// From keys to shards, as of this map.
+    #[must_use]
+    pub fn shard_map(&self) -> ShardMap {
+        ShardMap::new(self.slot_hash, self.num_shards)
+    }
+
+    /// The life in which a node takes part; `None` for a stranger and for one that was declared dead or left.
+    #[must_use]
+    pub fn incarnation_of(&self, node: NodeId) -> Option<Incarnation> {
+        let member = self.members.get(&node)?;
+        match member.state {
+            MemberState::Joining | MemberState::Up | MemberState::Draining => Some(member.incarnation),
+            MemberState::Down | MemberState::Removed => None,
+        }
+    }
+
+    /// The replicas that belong on a node, by group: the newest of each group.
+    pub fn replicas_on(&self, node: NodeId) -> impl Iterator<Item = (GroupId, &ReplicaSet, &ReplicaAt)> {
+        self.groups.iter().filter_map(move |(group, set)| Some((*group, set, set.on(node)?)))
+    }
+
+    /// The node of a replica, by the map's intent.
+    #[must_use]
+    pub fn node_of(&self, group: GroupId, replica: ReplicaId) -> Option<NodeId> {
+        self.groups.get(&group)?.replicas.iter().find(|at| at.replica == replica).map(|at| at.node)
+    }
+}
+
+#[cfg(test)]
+mod tests;

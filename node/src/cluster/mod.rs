@@ -1,0 +1,8 @@
+//! Who belongs to the cluster, and how one comes to be.
+//!
+//! [`map`] is the cluster as its members agreed on it, [`initial`] lays out the first one, [`formation`] is the vote
+//! of a static list that makes it (PROTOCOL 10). All of them are pure: `network::form` carries their messages.
+
+pub mod map;
+
+pub use map::ClusterMap;

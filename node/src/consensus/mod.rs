@@ -1,0 +1,16 @@
+//! One Raft group's replica on this node: raft-rs behind our own words (pure).
+//!
+//! Nothing above this module knows raft-rs. [`Replica`] takes ticks, messages, proposals and read requests, and
+//! hands out what is to be sent, stored, applied and answered. It never asks a clock and never draws at random:
+//! election timeouts come from a seed (PROTOCOL 16).
+
+mod convert;
+mod log;
+mod logger;
+mod reads;
+mod replica;
+
+pub use self::{
+    log::SnapshotPoint,
+    replica::{Committed, CommittedKind, Dropped, Output, ReadAnswer, Replica, ReplicaConfig, Role, Standing},
+};

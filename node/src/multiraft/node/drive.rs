@@ -1,0 +1,103 @@
+//! What moves a node: ticks, and the one path that lets a group make progress.
+
+use super::{Node, batch::Answer, group::Env};
+use crate::{
+    machine::store::EntryStore,
+    types::{GroupId, NodeId, Now},
+};
+
+impl<S: EntryStore> Node<S> {
+    /// Sends parked batches on, lets the group advance, and takes in what came back.
+    pub(super) fn drive(&mut self, now: Now, id: GroupId) {
+        self.dispatch(id);
+        self.with_group(now, id, |group, env| group.advance(env));
+        self.park_bounced();
+    }
+
+    /// Runs `f` on a group with what the groups share.
+    pub(super) fn with_group<T>(
+        &mut self, now: Now, id: GroupId, f: impl FnOnce(&mut super::Group<S>, &mut Env<'_>) -> T,
+    ) -> Option<T> {
+        let Self { groups, clock, out, config, tick, .. } = self;
+        let group = groups.get_mut(&id)?;
+        Some(f(group, &mut Env { now, tick: *tick, config, clock, out }))
+    }
+
+    pub(super) fn on_tick(&mut self, now: Now) {
+        self.tick += 1;
+        let ids: Vec<GroupId> = self.groups.keys().copied().collect();
+        for id in ids {
+            let awake = self.with_group(now, id, |group, env| group.tick_if_awake(env));
+            if awake == Some(true) {
+                self.dirty.insert(id);
+            }
+        }
+        self.expire_forwards(now);
+        self.expire_parked(now);
+        self.dirty.extend(self.routes.iter().filter(|(_, route)| route.is_waiting()).map(|(id, _)| *id));
+        if self.tick.is_multiple_of(self.config.timings.beat_ticks) {
+            self.send_beats(now);
+        }
+        self.wake_orphans(now);
+        if self.resigning || self.tick.is_multiple_of(20) {
+            self.give_leadership_away(now);
+        }
+        self.park_bounced();
+    }
+
+    fn expire_parked(&mut self, now: Now) {
+        for (id, route) in &mut self.routes {
+            for batch in route.drain_late(now.mono_ms) {
+                let why = match self.groups.get(id).and_then(|group| group.leader_node()).or(route.hint()) {
+                    Some(leader) => format!("its leader, node {leader}, can't be reached"),
+                    None => "it has no leader (no quorum of its replicas answers)".to_owned(),
+                };
+                let answer = batch.too_late(&why);
+                self.out.answer(batch, answer);
+            }
+        }
+    }
+
+    /// A node that leaves, one whose clock is wrong, and a corrupt replica hand their leaderships over.
+    fn give_leadership_away(&mut self, now: Now) {
+        let clock_is_wrong = self.clock.own_error_ms(now).is_some();
+        let sessions = self.out.sessions.clone();
+        let resigning = self.resigning;
+        for (id, group) in &mut self.groups {
+            let corrupt = !group.health.is_serving();
+            if !group.replica.takes_proposals() || !(resigning || clock_is_wrong || corrupt) {
+                continue;
+            }
+            let fit = |node: &NodeId| {
+                let sound = !clock_is_wrong || resigning || self.clock.is_sound(*node, now);
+                sessions.contains_key(node) && sound
+            };
+            let candidates: Vec<_> = group.others().filter(|(_, node)| fit(node)).collect();
+            if !candidates.is_empty() {
+                group.wake();
+                self.dirty.insert(*id);
+            }
+            let _ = candidates.into_iter().any(|(replica, _)| group.replica.transfer_to(replica));
+        }
+    }
+
+    pub(super) fn on_transfer(&mut self, id: GroupId, to: NodeId) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        group.wake();
+        let target = group.others().find(|(_, node)| *node == to);
+        if let Some((replica, _)) = target {
+            let _ = group.replica.transfer_to(replica);
+        }
+        self.dirty.insert(id);
+    }
+
+    /// A corrupt replica answers nothing from its state; what it holds goes elsewhere.
+    pub(super) fn withdraw_reads(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        let leader = group.leader_node().filter(|node| *node != self.config.node);
+        group.reads.ask_again(&mut group.replica);
+        for batch in group.replica.drop_reads(|_| true) {
+            self.out.answer(batch, Answer::NotApplied { leader });
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! State hashes are compared (PROTOCOL 9): every replica tells every other its hash at the same indexes, and whoever
+//! differs from a majority knows that it is the corrupt one, leader or not.
+
+use std::collections::BTreeMap;
+
+use crema_api::v1;
+
+use super::{
+    group::{Env, Group}, out::Event,
+};
+use crate::{
+    faults::Fault,
+    machine::store::EntryStore,
+    types::{LogIndex, ReplicaId},
+};
+
+/// Indexes for which reports are kept: replicas that are further apart don't compare.
+const KEPT_INDEXES: usize = 8;
+
+/// Whether a replica may be believed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Health {
+    /// It answers.
+    Serving,
+    /// Its state differs from that of a majority: it votes and replicates, but answers nothing from its state
+    /// until it is replaced.
+    Corrupt {
+        /// Where the difference was seen.
+        index: LogIndex,
+    },
+    /// It takes part no more.
+    Stopped {
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Health {
+    pub(super) fn is_serving(&self) -> bool {
+        *self == Self::Serving
+    }
+
+    pub(super) fn is_stopped(&self) -> bool {
+        matches!(self, Self::Stopped { .. })
+    }
+}
+
+/// What the replicas of a group reported.
+#[derive(Debug)]
+pub(super) struct Hashes {
+    voters: usize,
+    reports: BTreeMap<LogIndex, BTreeMap<ReplicaId, u128>>,
+}
+
+/// What the reports at one index say of a replica.
+enum Verdict {
+    /// Too few reports yet, or all is well.
+    Open,
+    Corrupt,
+    /// Everyone has reported and nobody has a majority.
+    NoMajority,
+}
+
+impl Hashes {
+    pub(super) fn new(voters: usize) -> Self {
+        Self { voters, reports: BTreeMap::new() }
+    }
+
+    fn note(&mut self, index: LogIndex, replica: ReplicaId, hash: u128) {
+        self.reports.entry(index).or_default().insert(replica, hash);
+        while self.reports.len() > KEPT_INDEXES {
+            self.reports.pop_first();
+        }
+    }
+
+    fn verdict(&self, index: LogIndex, own: ReplicaId) -> Verdict {
+        let Some(reports) = self.reports.get(&index) else { return Verdict::Open };
+        let Some(hash) = reports.get(&own) else { return Verdict::Open };
+        let count = |hash: &u128| reports.values().filter(|other| *other == hash).count();
+        let majority = reports.values().find(|hash| count(hash) * 2 > self.voters);
+        match majority {
+            Some(majority) if majority != hash => Verdict::Corrupt,
+            None if reports.len() >= self.voters && self.voters > 1 => Verdict::NoMajority,
+            Some(_) | None => Verdict::Open,
+        }
+    }
+}
+
+impl<S: EntryStore> Group<S> {
+    /// After an apply: tells the others when it is time.
+    pub(super) fn report_hash(&mut self, index: LogIndex, env: &mut Env<'_>) {
+        if !index.0.is_multiple_of(env.config.limits.hash_interval) {
+            return;
+        }
+        let Some(hash) = self.machine().map(|machine| machine.state_hash()) else { return };
+        let own = self.replica.config().replica;
+        for (_, node) in self.others().collect::<Vec<_>>() {
+            if let Some(frame) = env.out.to(node, 64) {
+                frame.hashes.push(v1::HashReport {
+                    group: self.id.0,
+                    generation: self.generation,
+                    from: own.0,
+                    index: index.0,
+                    hash: hash.to_be_bytes().to_vec().into(),
+                });
+            }
+        }
+        self.hashes.note(index, own, hash);
+        self.judge(index, env);
+    }
+
+    pub(super) fn on_hash_report(&mut self, report: &v1::HashReport, env: &mut Env<'_>) {
+        let Ok(hash) = <[u8; 16]>::try_from(report.hash.as_ref()) else { return };
+        if report.generation != self.generation || !self.nodes.contains_key(&ReplicaId(report.from)) {
+            return;
+        }
+        let (index, from) = (LogIndex(report.index), ReplicaId(report.from));
+        self.hashes.note(index, from, u128::from_be_bytes(hash));
+        self.judge(index, env);
+    }
+
+    fn judge(&mut self, index: LogIndex, env: &mut Env<'_>) {
+        if !self.health.is_serving() {
+            return;
+        }
+        let verdict = match env.config.faults.has(Fault::LeaderHashTrusted) {
+            true => self.verdict_by_leader(index),
+            false => self.hashes.verdict(index, self.replica.config().replica),
+        };
+        match verdict {
+            Verdict::Open => {}
+            Verdict::Corrupt => {
+                self.health = Health::Corrupt { index };
+                env.out.event(Event::Health { group: self.id, health: self.health.clone() });
+                self.offer_no_snapshot();
+            }
+            Verdict::NoMajority => {
+                let reason = format!("{}: no two replicas agree on the state at entry {index}", self.id);
+                self.stop(reason, env);
+            }
+        }
+    }
+
+    /// The planted fault "the leader's hash trusted".
+    fn verdict_by_leader(&self, index: LogIndex) -> Verdict {
+        let Some(reports) = self.hashes.reports.get(&index) else { return Verdict::Open };
+        let hash_of = |replica: ReplicaId| reports.get(&replica);
+        match (self.replica.standing().leader.and_then(hash_of), hash_of(self.replica.config().replica)) {
+            (Some(leader), Some(own)) if leader != own => Verdict::Corrupt,
+            _ => Verdict::Open,
+        }
+    }
+}

@@ -1,0 +1,301 @@
+//! Idle groups sleep (PROTOCOL 15): no ticks, no heartbeats.
+//!
+//! A leader whose peers all have everything asks them to sleep, and sleeps when all have agreed. A sleeping
+//! follower trusts its leader's node as long as that node's beats come on the same session and its digest of the
+//! groups it leads asleep fits; otherwise it wakes. Anything that happens to a group wakes its replica.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crema_api::v1;
+
+use super::{
+    LANES, Node, group::{Env, Group}, lane_of,
+};
+use crate::{
+    faults::Fault,
+    machine::store::EntryStore,
+    types::{GroupId, LogIndex, NodeId, Now, ReplicaId, Term},
+};
+
+/// `Sleep.kind`: the leader asks.
+const ASK: u32 = 0;
+/// A follower agrees.
+const AGREE: u32 = 1;
+/// Somebody woke.
+const WAKE: u32 = 2;
+
+/// A digest must differ this often in a row before it wakes anybody: one beat may cross an agreement.
+const TOLERATED_MISMATCHES: u32 = 2;
+
+/// Whether a group runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rest {
+    Awake {
+        idle_ticks: u64,
+    },
+    /// This leader has asked; these have agreed.
+    Asking {
+        index: LogIndex,
+        agreed: BTreeSet<ReplicaId>,
+        age_ticks: u64,
+    },
+    Asleep,
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self::Awake { idle_ticks: 0 }
+    }
+}
+
+/// What is known of the peers' beats, for the lanes of this worker.
+#[derive(Debug, Default)]
+pub(super) struct Beats {
+    last_heard_tick: BTreeMap<NodeId, u64>,
+    mismatches: BTreeMap<(NodeId, u32), u32>,
+}
+
+impl Beats {
+    pub(super) fn forget(&mut self, peer: NodeId) {
+        self.last_heard_tick.remove(&peer);
+        self.mismatches.retain(|(node, _), _| *node != peer);
+    }
+}
+
+/// One group's part of a digest: the digests of a lane add up, in any order.
+fn digest(group: GroupId, term: Term) -> u64 {
+    crate::types::Draw::new(u64::from(group.0) << 32 ^ term.0).next_u64()
+}
+
+impl<S: EntryStore> Group<S> {
+    /// Something happened: the group runs.
+    pub(super) fn stir(&mut self) {
+        match &mut self.rest {
+            Rest::Awake { idle_ticks } => *idle_ticks = 0,
+            Rest::Asking { .. } => self.rest = Rest::default(),
+            Rest::Asleep => self.wake(),
+        }
+    }
+
+    pub(super) fn wake(&mut self) {
+        if self.rest == Rest::Asleep {
+            self.replica.wake();
+        }
+        self.rest = Rest::default();
+    }
+
+    pub(super) fn is_asleep(&self) -> bool {
+        self.rest == Rest::Asleep
+    }
+
+    /// One tick; says whether the group was awake. A sleeping leader still minds its keys' deadlines.
+    pub(super) fn tick_if_awake(&mut self, env: &mut Env<'_>) -> bool {
+        if self.health.is_stopped() {
+            return false;
+        }
+        if self.is_asleep() {
+            if !(self.replica.is_leader() && self.deadline_due(env)) {
+                return false;
+            }
+            self.wake();
+        }
+        // Leaders begin spread over the nodes, without waiting for a timeout.
+        if env.tick == 1 && self.first_leader && self.replica.standing().term == Term(0) {
+            self.replica.campaign();
+        }
+        self.on_tick(env);
+        true
+    }
+
+    /// Counts idle ticks, and asks for sleep when there were enough.
+    pub(super) fn rest_tick(&mut self, env: &mut Env<'_>) {
+        let quiet = self.is_quiet();
+        match &mut self.rest {
+            Rest::Asleep => {}
+            Rest::Awake { idle_ticks } if quiet => {
+                *idle_ticks += 1;
+                let hibernate = env.config.timings.hibernate_ticks;
+                if hibernate > 0 && *idle_ticks >= hibernate && self.replica.is_leader() {
+                    self.ask_to_sleep(env);
+                }
+            }
+            // An ask that is not answered soon was lost; begin again later.
+            Rest::Asking { age_ticks, .. } if quiet && *age_ticks < 4 => *age_ticks += 1,
+            Rest::Awake { .. } | Rest::Asking { .. } => self.rest = Rest::default(),
+        }
+    }
+
+    /// Whether nothing waits here.
+    fn is_quiet(&self) -> bool {
+        self.writes.is_empty()
+            && self.waiters.is_empty()
+            && self.reads.is_empty()
+            && self.replica.pending_reads() == 0
+            && self.replica.standing().last == self.applied()
+            && self.health.is_serving()
+            && !self.is_capturing()
+    }
+
+    fn ask_to_sleep(&mut self, env: &mut Env<'_>) {
+        let index = self.applied();
+        if !self.replica.is_level(index) {
+            return;
+        }
+        for (replica, node) in self.others().collect::<Vec<_>>() {
+            self.say(ASK, replica, node, index, env);
+        }
+        self.rest = Rest::Asking { index, agreed: BTreeSet::new(), age_ticks: 0 };
+        self.sleep_if_agreed();
+    }
+
+    fn say(&mut self, kind: u32, to: ReplicaId, node: NodeId, index: LogIndex, env: &mut Env<'_>) {
+        if let Some(frame) = env.out.to(node, 48) {
+            frame.sleeps.push(v1::Sleep {
+                group: self.id.0,
+                generation: self.generation,
+                to: to.0,
+                from: self.replica.config().replica.0,
+                term: self.replica.standing().term.0,
+                index: index.0,
+                kind,
+            });
+        }
+    }
+
+    fn sleep_if_agreed(&mut self) {
+        let Rest::Asking { index, agreed, .. } = &self.rest else { return };
+        let all = self.others().all(|(replica, _)| agreed.contains(&replica));
+        if all && self.replica.is_level(*index) && self.is_quiet() {
+            self.rest = Rest::Asleep;
+        }
+    }
+
+    pub(super) fn on_sleep(&mut self, from: NodeId, sleep: &v1::Sleep, env: &mut Env<'_>) {
+        let (replica, index) = (ReplicaId(sleep.from), LogIndex(sleep.index));
+        let known = self.nodes.get(&replica) == Some(&from) && ReplicaId(sleep.to) == self.replica.config().replica;
+        if !known || sleep.generation != self.generation {
+            return;
+        }
+        let standing = self.replica.standing();
+        match sleep.kind {
+            ASK => {
+                let follows = standing.leader == Some(replica) && !self.replica.is_leader();
+                let level = standing.last == index && standing.commit == index && standing.term.0 == sleep.term;
+                if follows && level && self.is_quiet() {
+                    self.rest = Rest::Asleep;
+                    self.say(AGREE, replica, from, index, env);
+                }
+            }
+            AGREE => {
+                if let Rest::Asking { index: asked, agreed, .. } = &mut self.rest
+                    && *asked == index
+                    && standing.term.0 == sleep.term
+                {
+                    agreed.insert(replica);
+                    self.sleep_if_agreed();
+                }
+            }
+            WAKE => self.wake(),
+            _ => {}
+        }
+    }
+
+    /// A message came from a replica that had agreed to sleep: it is awake, so the leader may not sleep.
+    pub(super) fn note_message(&mut self, from: ReplicaId) {
+        match &mut self.rest {
+            Rest::Asking { agreed, .. } => {
+                agreed.remove(&from);
+            }
+            Rest::Asleep => self.wake(),
+            Rest::Awake { .. } => {}
+        }
+    }
+
+    /// Wakes and tells the leader, who may still sleep.
+    fn wake_orphan(&mut self, env: &mut Env<'_>) {
+        self.wake();
+        if let Some(leader) = self.replica.standing().leader
+            && let Some(&node) = self.nodes.get(&leader)
+        {
+            self.say(WAKE, leader, node, LogIndex(0), env);
+        }
+    }
+}
+
+impl<S: EntryStore> Node<S> {
+    /// Tells every peer that this worker lives, what its clock shows, and which groups it leads asleep.
+    pub(super) fn send_beats(&mut self, now: Now) {
+        let lanes: Vec<u32> = (0..LANES).filter(|lane| self.config.lanes.owns_lane(*lane)).collect();
+        let peers: Vec<NodeId> = self.out.sessions.keys().copied().collect();
+        for peer in peers {
+            let led = |group: &Group<S>| {
+                group.is_asleep() && group.replica.is_leader() && group.nodes.values().any(|node| *node == peer)
+            };
+            let digests = self.digests(led);
+            let digests = lanes.iter().map(|lane| digests.get(lane).copied().unwrap_or(0)).collect();
+            let beat = v1::LaneBeat { lanes: lanes.clone(), digests, wall_ms: now.wall.0 };
+            if let Some(frame) = self.out.to(peer, 16 * lanes.len()) {
+                frame.beats.push(beat);
+            }
+        }
+    }
+
+    fn digests(&self, counts: impl Fn(&Group<S>) -> bool) -> BTreeMap<u32, u64> {
+        let mut digests: BTreeMap<u32, u64> = BTreeMap::new();
+        for (id, group) in self.groups.iter().filter(|(_, group)| counts(group)) {
+            let sum = digests.entry(lane_of(*id)).or_default();
+            *sum = sum.wrapping_add(digest(*id, group.replica.standing().term));
+        }
+        digests
+    }
+
+    pub(super) fn on_beat(&mut self, now: Now, from: NodeId, beat: &v1::LaneBeat) {
+        self.clock.hear(from, crate::types::Timestamp(beat.wall_ms), now);
+        self.peers.beats.last_heard_tick.insert(from, self.tick);
+        let own = self.digests(|group| sleeps_under(group, from));
+        for (lane, digest) in beat.lanes.iter().zip(&beat.digests) {
+            if !self.config.lanes.owns_lane(*lane) {
+                continue;
+            }
+            let mismatches = self.peers.beats.mismatches.entry((from, *lane)).or_default();
+            if own.get(lane).copied().unwrap_or(0) == *digest {
+                *mismatches = 0;
+                continue;
+            }
+            *mismatches += 1;
+            if *mismatches >= TOLERATED_MISMATCHES {
+                *mismatches = 0;
+                self.wake_led_by(now, from, |group| lane_of(group) == *lane);
+            }
+        }
+    }
+
+    /// Wakes what sleeps under a node whose beats have stopped.
+    pub(super) fn wake_orphans(&mut self, now: Now) {
+        if self.config.faults.has(Fault::WakeNotTiedToIncarnation) {
+            return;
+        }
+        let patience = self.config.timings.election_ticks as u64 * 2;
+        let leaders: BTreeSet<NodeId> =
+            self.groups.values().filter(|group| group.is_asleep()).filter_map(Group::leader_node).collect();
+        for leader in leaders.into_iter().filter(|leader| *leader != self.config.node) {
+            let heard = self.peers.beats.last_heard_tick.get(&leader).copied().unwrap_or(0);
+            if self.tick > heard + patience || !self.out.sessions.contains_key(&leader) {
+                self.wake_led_by(now, leader, |_| true);
+            }
+        }
+    }
+
+    fn wake_led_by(&mut self, now: Now, leader: NodeId, which: impl Fn(GroupId) -> bool) {
+        let asleep = |(id, group): &(&GroupId, &Group<S>)| which(**id) && sleeps_under(group, leader);
+        let ids: Vec<GroupId> = self.groups.iter().filter(asleep).map(|(id, _)| *id).collect();
+        for id in ids {
+            self.with_group(now, id, |group, env| group.wake_orphan(env));
+            self.dirty.insert(id);
+        }
+    }
+}
+
+fn sleeps_under<S: EntryStore>(group: &Group<S>, leader: NodeId) -> bool {
+    group.is_asleep() && !group.replica.is_leader() && group.leader_node() == Some(leader)
+}

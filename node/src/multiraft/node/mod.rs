@@ -1,0 +1,294 @@
+//! All replicas of one worker of a node, stepped synchronously (pure).
+//!
+//! [`Node`] is what a worker thread of `multiraft::runtime` owns, and what the simulator runs. It takes inputs
+//! (a tick, a frame, client operations) and after [`Node::turn`] says what is to be done: frames to send, replies
+//! to give, snapshots to stream. It never waits, reads no clock and knows no socket.
+//!
+//! A batch of operations lives in exactly one place at a time: parked in its group's [`route::Route`], in the log
+//! of a leader ([`group::Group`]), among its reads, or forwarded to another node ([`forward::Forwards`]).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crema_api::v1;
+
+use crate::{
+    clock::ClockTable,
+    cluster::map::ClusterMap,
+    faults::Faults,
+    machine::{Machine, command::Op, store::EntryStore},
+    types::{GroupId, Incarnation, LogIndex, NodeId, Now, ReplicaId},
+};
+
+mod apply;
+mod batch;
+mod drive;
+mod evict;
+mod forward;
+mod group;
+mod hashes;
+mod hibernate;
+mod out;
+mod peers;
+mod propose;
+mod read;
+mod route;
+mod snapshot;
+mod status;
+
+pub use self::{
+    batch::Ticket,
+    hashes::Health,
+    out::{Effects, Event, SendSnapshot},
+    snapshot::ReceivedSnapshot,
+    status::{Counters, GroupStatus},
+};
+use self::{forward::Forwards, group::Group, out::Out, route::Route};
+
+/// Lanes: a group's lane is its number modulo this; a worker owns whole lanes, so that nodes with different
+/// numbers of workers understand each other's beats.
+pub const LANES: u32 = 64;
+
+/// Which lanes a worker owns.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lanes {
+    /// This worker, from 0.
+    pub worker: u32,
+    /// How many workers the node has; at least 1.
+    pub workers: u32,
+}
+
+impl Lanes {
+    /// All lanes: a node with one worker.
+    pub const ALL: Self = Self { worker: 0, workers: 1 };
+
+    /// Whether a group belongs to this worker.
+    #[must_use]
+    pub fn owns(self, group: GroupId) -> bool {
+        self.owns_lane(lane_of(group))
+    }
+
+    /// Whether a lane belongs to this worker.
+    #[must_use]
+    pub fn owns_lane(self, lane: u32) -> bool {
+        lane % self.workers == self.worker
+    }
+}
+
+/// The lane of a group.
+#[must_use]
+pub fn lane_of(group: GroupId) -> u32 {
+    group.0 % LANES
+}
+
+/// The Raft clock, in ticks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timings {
+    /// Milliseconds between two ticks.
+    pub tick_ms: u64,
+    /// Election timeouts are drawn from `[n, 2n)` ticks.
+    pub election_ticks: usize,
+    /// Ticks between a leader's heartbeats.
+    pub heartbeat_ticks: usize,
+    /// Idle ticks after which a group may sleep; 0 never.
+    pub hibernate_ticks: u64,
+    /// Ticks between a node's beats to each peer.
+    pub beat_ticks: u64,
+}
+
+impl Default for Timings {
+    fn default() -> Self {
+        Self { tick_ms: 50, election_ticks: 10, heartbeat_ticks: 2, hibernate_ticks: 60, beat_ticks: 4 }
+    }
+}
+
+/// Bounds of a group's memory beyond its entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// The log is truncated above this many entries…
+    pub log_entries: usize,
+    /// …or this many bytes.
+    pub log_bytes: usize,
+    /// State hashes are compared at multiples of this index.
+    pub hash_interval: u64,
+    /// Entries that a capture visits per turn.
+    pub capture_step: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { log_entries: 10_000, log_bytes: 16 << 20, hash_interval: 1_024, capture_step: 4_096 }
+    }
+}
+
+/// What a worker's node is made from.
+#[derive(Clone, Debug)]
+pub struct NodeConfig {
+    /// The member.
+    pub node: NodeId,
+    /// Its present life.
+    pub incarnation: Incarnation,
+    /// The lanes of this worker.
+    pub lanes: Lanes,
+    /// The Raft clock.
+    pub timings: Timings,
+    /// Bounds.
+    pub limits: Limits,
+    /// Decides every draw.
+    pub seed: u64,
+    /// Planted bugs; none in production.
+    pub faults: Faults,
+}
+
+/// What happens to a node.
+#[derive(Debug)]
+pub enum Input {
+    /// One interval of [`Timings::tick_ms`] has passed.
+    Tick,
+    /// A stream to a peer stands; anything of an earlier one is over.
+    SessionUp {
+        /// The peer.
+        peer: NodeId,
+        /// The session, unlike any earlier one with that peer.
+        session: u64,
+    },
+    /// A stream broke.
+    SessionDown {
+        /// The peer.
+        peer: NodeId,
+        /// The session.
+        session: u64,
+    },
+    /// A frame of a standing session, in the order it was sent.
+    Frame {
+        /// The peer.
+        from: NodeId,
+        /// The session.
+        session: u64,
+        /// What it said. The hello was checked by `network`.
+        frame: v1::Frame,
+    },
+    /// Client operations on one group, in order.
+    Submit {
+        /// Comes back with the reply.
+        ticket: Ticket,
+        /// The group.
+        group: GroupId,
+        /// The operations; at least one.
+        ops: Vec<Op>,
+        /// When the client stops waiting, on this process's monotonic clock.
+        deadline_mono_ms: u64,
+    },
+    /// A snapshot came in whole and was decoded.
+    Snapshot(Box<ReceivedSnapshot>),
+    /// Sending a snapshot ended.
+    SnapshotSent {
+        /// The group.
+        group: GroupId,
+        /// The receiver.
+        to: ReplicaId,
+        /// Whether the receiver has it.
+        ok: bool,
+    },
+    /// Hand the leadership of a group to a node, if this one leads.
+    TransferLeader {
+        /// The group.
+        group: GroupId,
+        /// The next leader.
+        to: NodeId,
+    },
+    /// Hand every leadership to somebody: this node is going away.
+    Resign,
+}
+
+/// One worker's replicas and what they wait for.
+pub struct Node<S> {
+    config: NodeConfig,
+    map: ClusterMap,
+    groups: BTreeMap<GroupId, Group<S>>,
+    routes: BTreeMap<GroupId, Route>,
+    forwards: Forwards,
+    peers: peers::Peers,
+    clock: ClockTable,
+    /// Groups that have something to do this turn.
+    dirty: BTreeSet<GroupId>,
+    tick: u64,
+    resigning: bool,
+    out: Out,
+}
+
+impl<S: EntryStore> Node<S> {
+    /// The replicas that the map places on this node and in these lanes, all of them empty.
+    pub fn new(config: NodeConfig, map: ClusterMap, mut make_store: impl FnMut(GroupId) -> S) -> Self {
+        let owned = |group: &GroupId| config.lanes.owns(*group);
+        let replicas = map.replicas_on(config.node).filter(|(group, ..)| owned(group));
+        let groups: BTreeMap<_, _> = replicas
+            .map(|(group, set, at)| {
+                let state = match group.shard() {
+                    Some(_) => group::State::Shard(Box::new(Machine::new(make_store(group)))),
+                    None => group::State::Meta { applied: LogIndex(0) },
+                };
+                (group, Group::new(&config, &map, group, set, at.replica, state))
+            })
+            .collect();
+        let routes = map.groups.iter().filter(|(group, _)| owned(group));
+        let routes = routes.map(|(group, set)| (*group, Route::new(config.node, set))).collect();
+        Self {
+            clock: ClockTable::new(map.members.len(), map.settings.max_clock_skew_ms),
+            dirty: groups.keys().copied().collect(),
+            peers: peers::Peers::default(),
+            forwards: Forwards::default(),
+            out: Out::new(config.node),
+            tick: 0,
+            resigning: false,
+            groups,
+            routes,
+            config,
+            map,
+        }
+    }
+
+    /// Takes one input. Nothing leaves before [`Self::turn`].
+    pub fn input(&mut self, now: Now, input: Input) {
+        match input {
+            Input::Tick => self.on_tick(now),
+            Input::SessionUp { peer, session } => self.on_session_up(peer, session),
+            Input::SessionDown { peer, session } => self.on_session_down(peer, session),
+            Input::Frame { from, session, frame } => self.on_frame(now, from, session, frame),
+            Input::Submit { ticket, group, ops, deadline_mono_ms } => {
+                self.on_submit(ticket, group, ops, deadline_mono_ms);
+            }
+            Input::Snapshot(snapshot) => self.on_snapshot(*snapshot),
+            Input::SnapshotSent { group, to, ok } => self.on_snapshot_sent(group, to, ok),
+            Input::TransferLeader { group, to } => self.on_transfer(group, to),
+            Input::Resign => self.resigning = true,
+        }
+    }
+
+    /// Lets every group with something to do make its progress, and says what is to be done outside.
+    pub fn turn(&mut self, now: Now) -> Effects {
+        while let Some(group) = self.dirty.pop_first() {
+            self.drive(now, group);
+        }
+        // Captures go on next turn, so that one large shard doesn't hold the others up.
+        self.dirty.extend(self.groups.iter().filter(|(_, group)| group.is_capturing()).map(|(id, _)| *id));
+        self.out.take_effects(!self.dirty.is_empty())
+    }
+
+    /// The cluster as this node was told at its start.
+    #[must_use]
+    pub fn map(&self) -> &ClusterMap {
+        &self.map
+    }
+
+    /// The machine of a shard's replica here; for the simulator's invariants and for status.
+    #[must_use]
+    pub fn machine(&self, group: GroupId) -> Option<&Machine<S>> {
+        self.groups.get(&group)?.machine()
+    }
+
+    /// As [`Self::machine`], to damage it: the simulator plays a broken memory.
+    #[cfg(feature = "planted-faults")]
+    pub fn machine_mut(&mut self, group: GroupId) -> Option<&mut Machine<S>> {
+        self.groups.get_mut(&group)?.machine_mut()
+    }
+}

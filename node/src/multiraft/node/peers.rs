@@ -1,0 +1,122 @@
+//! What comes from other nodes: sessions, and the parts of a frame.
+
+use std::collections::BTreeMap;
+
+use crema_api::v1;
+
+use super::{Node, apply, hibernate::Beats};
+use crate::{
+    machine::store::EntryStore,
+    types::{GroupId, NodeId, Now, ReplicaId},
+};
+
+/// What this node remembers of its peers beside their sessions.
+#[derive(Debug, Default)]
+pub(super) struct Peers {
+    /// The highest forward accepted in the present session.
+    last_sequence: BTreeMap<NodeId, u64>,
+    pub(super) beats: Beats,
+}
+
+impl Peers {
+    /// Whether a forward is new in its session.
+    pub(super) fn accept_sequence(&mut self, from: NodeId, sequence: u64) -> bool {
+        let last = self.last_sequence.entry(from).or_default();
+        let new = sequence > *last;
+        *last = sequence.max(*last);
+        new
+    }
+}
+
+impl<S: EntryStore> Node<S> {
+    pub(super) fn on_session_up(&mut self, peer: NodeId, session: u64) {
+        if let Some(old) = self.out.sessions.insert(peer, session) {
+            self.lose_forwards(peer, old);
+        }
+        self.peers.last_sequence.remove(&peer);
+        self.peers.beats.forget(peer);
+        self.park_bounced();
+        self.dirty.extend(self.routes.iter().filter(|(_, route)| route.is_waiting()).map(|(id, _)| *id));
+    }
+
+    pub(super) fn on_session_down(&mut self, peer: NodeId, session: u64) {
+        if self.out.sessions.get(&peer) != Some(&session) {
+            return;
+        }
+        self.out.sessions.remove(&peer);
+        self.peers.last_sequence.remove(&peer);
+        self.peers.beats.forget(peer);
+        self.lose_forwards(peer, session);
+        self.park_bounced();
+        for (id, group) in &mut self.groups {
+            let lost: Vec<ReplicaId> =
+                group.others().filter(|(_, node)| *node == peer).map(|(replica, _)| replica).collect();
+            if group.replica.is_leader() && !group.is_asleep() {
+                lost.iter().for_each(|replica| group.replica.report_unreachable(*replica));
+                self.dirty.insert(*id);
+            }
+        }
+    }
+
+    pub(super) fn on_frame(&mut self, now: Now, from: NodeId, session: u64, frame: v1::Frame) {
+        if self.out.sessions.get(&from) != Some(&session) {
+            return;
+        }
+        let v1::Frame {
+            hello: _, // checked by `network` when the stream began
+            raft,
+            heartbeats,
+            forwards,
+            forward_replies,
+            beats,
+            sleeps,
+            hashes,
+            stamps,
+        } = frame;
+        for message in raft {
+            self.on_raft(from, message);
+        }
+        for beat in heartbeats {
+            self.on_raft(from, apply::from_heartbeat(beat));
+        }
+        for forward in forwards {
+            self.on_forward(now, from, session, forward);
+        }
+        for reply in forward_replies {
+            self.on_forward_reply(from, reply);
+        }
+        for beat in &beats {
+            self.on_beat(now, from, beat);
+        }
+        for sleep in &sleeps {
+            self.with_group(now, GroupId(sleep.group), |group, env| group.on_sleep(from, sleep, env));
+            self.dirty.insert(GroupId(sleep.group));
+        }
+        for report in &hashes {
+            self.with_group(now, GroupId(report.group), |group, env| group.on_hash_report(report, env));
+            self.dirty.insert(GroupId(report.group));
+        }
+        for request in &stamps {
+            self.with_group(now, GroupId(request.group), |group, _| group.on_stamp_request(request));
+            self.dirty.insert(GroupId(request.group));
+        }
+        self.park_bounced();
+    }
+
+    fn on_raft(&mut self, from: NodeId, message: v1::RaftMessage) {
+        let id = GroupId(message.group);
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        if group.health.is_stopped() || !apply::is_fenced(group, from, &message) {
+            return;
+        }
+        // The bytes of a snapshot come another way; an announcement without them is nothing.
+        if message.snapshot.is_some() {
+            return;
+        }
+        group.note_message(ReplicaId(message.from));
+        if let Err(reason) = group.replica.step(message) {
+            tracing::debug!(group = %id, %from, reason, "raft did not take a message");
+        }
+        self.dirty.insert(id);
+    }
+}

@@ -1,0 +1,176 @@
+//! Group commit: many clients' commands become one log entry.
+
+use super::{
+    batch::Batch, group::{Env, Group, State, Waiting},
+};
+use crate::{
+    faults::Fault,
+    machine::{
+        LogRecord, codec,
+        command::{Command, Condition, Op, Outcome},
+        store::EntryStore,
+    },
+    types::{LogIndex, Timestamp, Version},
+};
+
+/// An entry is closed when its commands hold about this much; a larger single batch still goes alone, up to the
+/// limit of an entry.
+const TARGET_ENTRY_BYTES: usize = 512 << 10;
+/// Entries proposed and not committed yet; beyond it commands gather into fewer, larger entries.
+const MAX_INFLIGHT_ENTRIES: u64 = 16;
+/// How long an eviction waits for company.
+const EVICTION_WAIT_TICKS: u64 = 2;
+
+impl<S: EntryStore> Group<S> {
+    /// Puts what waits into the log, as far as there is room.
+    pub(super) fn propose(&mut self, env: &mut Env<'_>) {
+        if matches!(self.state, State::Meta { .. }) {
+            return;
+        }
+        while self.replica.takes_proposals() {
+            let standing = self.replica.standing();
+            if standing.last.0 - standing.commit.0 >= MAX_INFLIGHT_ENTRIES {
+                return;
+            }
+            let Some((record, batches)) = self.next_record(env) else { return };
+            if !self.append(record, batches, env) {
+                return;
+            }
+        }
+    }
+
+    /// The next entry; `None` when there is nothing to say.
+    fn next_record(&mut self, env: &mut Env<'_>) -> Option<(LogRecord, Vec<Batch>)> {
+        let batches = self.next_batches();
+        let settings = self.changed_settings();
+        let due = self.evictions.since_tick.is_some_and(|since| env.tick >= since + EVICTION_WAIT_TICKS);
+        let wanted = self.take_wanted_stamp(env);
+        if batches.is_empty() && settings.is_none() && !due && !wanted {
+            return None;
+        }
+        let stamp = env.clock.stamp(self.last_stamp, env.now);
+        let commands = batches.iter().flat_map(Batch::commands).collect();
+        let evictions = self.evictions.take_waiting();
+        Some((LogRecord { stamp, commands, evictions, settings }, batches))
+    }
+
+    /// Batches for one entry, in order; growing ones stay behind while the shard is far too full.
+    fn next_batches(&mut self) -> Vec<Batch> {
+        let over_full = self.is_over_full();
+        let mut bytes = 0;
+        let mut taken = Vec::new();
+        let mut held = Vec::new();
+        while let Some(batch) = self.writes.pop_front() {
+            if over_full && batch.may_grow() {
+                held.push(batch);
+                continue;
+            }
+            let size: usize = batch.ops.iter().map(op_size).sum();
+            if bytes > 0 && bytes + size > TARGET_ENTRY_BYTES {
+                self.writes.push_front(batch);
+                break;
+            }
+            bytes += size;
+            taken.push(batch);
+        }
+        for batch in held.into_iter().rev() {
+            self.writes.push_front(batch);
+        }
+        taken
+    }
+
+    /// The shared settings, when the state machine does not have them yet.
+    fn changed_settings(&mut self) -> Option<crate::machine::Settings> {
+        let machine = self.machine()?;
+        // Proposing them twice is harmless; once they are applied this stays silent.
+        let level = self.replica.standing().last == self.applied();
+        (level && *machine.settings() != self.settings).then(|| self.settings.clone())
+    }
+
+    fn append(&mut self, record: LogRecord, batches: Vec<Batch>, env: &mut Env<'_>) -> bool {
+        let Ok((index, term)) = self.replica.propose(codec::encode_record(&record)) else {
+            for batch in batches.into_iter().rev() {
+                self.writes.push_front(batch);
+            }
+            self.evictions.put_back(record.evictions, env.tick);
+            return false;
+        };
+        self.last_stamp = record.stamp;
+        self.counters.entries_proposed += 1;
+        self.counters.commands_proposed += record.commands.len() as u64;
+        self.stir();
+        let batches = self.plant_early_reply(batches, env);
+        self.waiters.insert(index, Waiting { term, batches });
+        true
+    }
+
+    /// The planted fault "reply before quorum": plain puts are answered while only this log has them.
+    fn plant_early_reply(&mut self, batches: Vec<Batch>, env: &mut Env<'_>) -> Vec<Batch> {
+        if !env.config.faults.has(Fault::ReplyBeforeQuorum) {
+            return batches;
+        }
+        let (early, rest): (Vec<_>, Vec<_>) = batches.into_iter().partition(|batch| {
+            batch.ops.iter().all(
+                |op| matches!(op, Op::Write(Command::Put(put)) if put.condition == Condition::Always && !put.return_old),
+            )
+        });
+        for batch in early {
+            let done = vec![Outcome::Stored { version: Version(0), old: None }; batch.ops.len()];
+            env.out.answer(batch, super::batch::Answer::Done(done));
+        }
+        rest
+    }
+
+    /// Whether an empty stamped entry is due: a reader waits for it, or keys have expired (PROTOCOL 2).
+    fn take_wanted_stamp(&mut self, env: &Env<'_>) -> bool {
+        if self.replica.standing().last != self.applied() {
+            return false;
+        }
+        let Some(machine) = self.machine() else { return false };
+        let next = env.clock.peek(self.last_stamp, env.now);
+        let asked = self.reads.stamp_wanted.is_some_and(|at| machine.log_time() < at && at <= next);
+        let expired = self.reads.reap_tick <= env.tick && machine.next_deadline().is_some_and(|at| at <= next);
+        if expired {
+            self.reads.reap_tick = env.tick + REAP_TICKS;
+        }
+        if asked {
+            self.reads.stamp_wanted = None;
+        }
+        asked || expired
+    }
+
+    /// The next deadline of a key, for the leader's timer.
+    pub(super) fn deadline_due(&self, env: &Env<'_>) -> bool {
+        let Some(deadline) = self.machine().and_then(|machine| machine.next_deadline()) else { return false };
+        self.reads.reap_tick <= env.tick && deadline <= env.clock.peek(self.last_stamp, env.now)
+    }
+
+    /// Up to where this replica's clients have been answered; for tests of the order of things.
+    pub(super) fn note_stamp(&mut self, stamp: Timestamp) {
+        self.last_stamp = self.last_stamp.max(stamp);
+    }
+
+    /// Above 110 % of its capacity a shard takes no growth (PROTOCOL 8).
+    pub(super) fn is_over_full(&self) -> bool {
+        let Some(machine) = self.machine() else { return false };
+        let capacity = self.settings.capacity;
+        let over = |used: u64, max: u64| max > 0 && used > max + max / 10;
+        over(machine.len() as u64, capacity.max_entries) || over(machine.weight_bytes(), capacity.max_bytes)
+    }
+
+    /// Whether this leader has entries that are not committed.
+    pub(super) fn has_uncommitted(&self) -> bool {
+        let standing = self.replica.standing();
+        standing.last > standing.commit || self.applied() < standing.commit || self.applied() == LogIndex(0)
+    }
+}
+
+/// A shard whose keys only expire gets an empty stamped entry this often.
+const REAP_TICKS: u64 = 20;
+
+fn op_size(op: &Op) -> usize {
+    match op {
+        Op::Read(_) => 64,
+        Op::Write(command) => codec::command_size(command),
+    }
+}
