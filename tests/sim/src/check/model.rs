@@ -147,11 +147,9 @@ impl Step<'_> {
                 self.not_met(&state, put.return_old, next);
                 continue;
             }
-            let old = state.held.clone();
             let Some(version) = self.stored(&state, put.return_old) else { continue };
-            let kept = old.as_ref().and_then(|held| held.deadline);
-            for deadline in self.deadlines(put.expiry, kept) {
-                let held = match deadline {
+            for fate in self.deadlines(put.expiry, state.held.as_ref()) {
+                let held = match fate {
                     Fate::Dead => None,
                     Fate::Lives(deadline) => Some(Held { value: put.value.clone(), version: None, deadline }),
                 };
@@ -234,7 +232,7 @@ impl Step<'_> {
             Some(Outcome::Value(Some(found))) if return_value && found.value == held.value => None,
             Some(_) => return,
         };
-        for fate in self.deadlines(expiry, held.deadline) {
+        for fate in self.deadlines(expiry, Some(held)) {
             let deadline = match fate {
                 Fate::Dead => Deadline { least: 0, most: self.time.most },
                 Fate::Lives(Some(deadline)) => deadline,
@@ -272,7 +270,7 @@ impl Step<'_> {
             Some(Outcome::Integer { value, version }) if *value == sum => Some(version.0),
             Some(_) => return,
         };
-        next.extend(revalued(state, sum.to_string().into(), version));
+        next.extend(self.revalued(state, sum.to_string().into(), version));
     }
 
     /// The sum is taken from the answer: the pinned algorithm is proved by golden tests, not here. An unknown
@@ -280,7 +278,7 @@ impl Step<'_> {
     fn increment_float(&self, state: &State, next: &mut Vec<State>) {
         match self.seen {
             Some(Outcome::Decimal { value, version }) => {
-                next.extend(revalued(state, value.clone(), Some(version.0)));
+                next.extend(self.revalued(state, value.clone(), Some(version.0)));
             }
             Some(Outcome::Refused(_)) | None => next.push(state.clone()),
             Some(_) => {}
@@ -312,7 +310,17 @@ impl Step<'_> {
             Some(Outcome::Length(length)) if *length == value.len() as u64 => {}
             Some(_) => return,
         }
-        next.extend(revalued(state, value.into(), None));
+        next.extend(self.revalued(state, value.into(), None));
+    }
+
+    /// The key gets a new value. Its deadline stays; one that was absent gets the default.
+    fn revalued(&self, state: &State, value: Bytes, told: Option<u64>) -> Option<State> {
+        let deadline = match (&state.held, self.rules.default_ttl_ms) {
+            (Some(held), _) => held.deadline,
+            (None, 0) => None,
+            (None, ms) => Some(self.in_ms(ms)),
+        };
+        changed(state, Some(Held { value, version: None, deadline }), told)
     }
 
     fn query(&self, state: &State, query: &Query, next: &mut Vec<State>) {
@@ -349,12 +357,14 @@ impl Step<'_> {
     }
 
     /// What becomes of a key that is given this deadline now.
-    fn deadlines(&self, expiry: Expiry, kept: Option<Deadline>) -> Vec<Fate> {
+    fn deadlines(&self, expiry: Expiry, held: Option<&Held>) -> Vec<Fate> {
+        let (present, kept) = (held.is_some(), held.and_then(|held| held.deadline));
         match expiry {
             Expiry::Never => vec![Fate::Lives(None)],
-            Expiry::Keep => vec![Fate::Lives(kept)],
-            Expiry::Default if self.rules.default_ttl_ms == 0 => vec![Fate::Lives(None)],
-            Expiry::Default => vec![self.after(self.rules.default_ttl_ms)],
+            // `kept` is what is there; the default, when nothing is.
+            Expiry::Keep if present => vec![Fate::Lives(kept)],
+            Expiry::Default | Expiry::Keep if self.rules.default_ttl_ms == 0 => vec![Fate::Lives(None)],
+            Expiry::Default | Expiry::Keep => vec![self.after(self.rules.default_ttl_ms)],
             // Not after log time, so already over.
             Expiry::AfterMs(0) => vec![Fate::Dead],
             Expiry::AfterMs(ms) => vec![self.after(ms)],
@@ -372,8 +382,12 @@ impl Step<'_> {
     }
 
     fn after(&self, ms: u64) -> Fate {
+        Fate::Lives(Some(self.in_ms(ms)))
+    }
+
+    fn in_ms(&self, ms: u64) -> Deadline {
         let LogTime { least, most } = self.time;
-        Fate::Lives(Some(Deadline { least: least.saturating_add(ms), most: most.saturating_add(ms) }))
+        Deadline { least: least.saturating_add(ms), most: most.saturating_add(ms) }
     }
 }
 
@@ -413,6 +427,10 @@ fn deadline_condition(condition: ExpireCondition, held: Option<Deadline>, new: D
         ExpireCondition::Always => (true, true),
         ExpireCondition::IfNone => (held.is_none(), held.is_none()),
         ExpireCondition::IfSome => (held.is_some(), held.is_some()),
+        ExpireCondition::IfSomeEarlier => {
+            let (may, must) = deadline_condition(ExpireCondition::IfEarlier, held, new);
+            (held.is_some() && may, held.is_some() && must)
+        }
         ExpireCondition::IfLater => (new.most > old.least, new.least > old.most),
         ExpireCondition::IfEarlier => (new.least < old.most, new.most < old.least),
     }
@@ -427,12 +445,6 @@ fn changed(state: &State, held: Option<Held>, told: Option<u64>) -> Option<State
     // A version that was not told leaves the bound where it is: the next one seen may be this change's own.
     let next_version = if told.is_some() { version + 1 } else { state.next_version };
     Some(State { next_version, held: held.map(|held| Held { version: told, ..held }) })
-}
-
-/// The key keeps its deadline and gets a new value.
-fn revalued(state: &State, value: Bytes, told: Option<u64>) -> Option<State> {
-    let deadline = state.held.as_ref().and_then(|held| held.deadline);
-    changed(state, Some(Held { value, version: None, deadline }), told)
 }
 
 /// The state as this answer settles it; `None`: the answer does not fit.
