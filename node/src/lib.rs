@@ -1,5 +1,6 @@
 //! Crema: a strongly consistent, sharded cache. Many small Raft groups replicate a map; Moka serves its hot reads.
 
+pub mod checkpoint;
 pub mod clock;
 pub mod cluster;
 pub mod consensus;

@@ -7,7 +7,7 @@ use raft::eraftpb;
 /// A message that raft-rs must not see, and why.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("raft message with unknown {field} {value}")]
-pub struct BadMessage {
+pub(super) struct BadMessage {
     field: &'static str,
     value: u32,
 }

@@ -19,6 +19,7 @@ use super::{
     logger::logger,
     reads::ReadQueue,
 };
+use crate::machine::codec;
 use crate::types::{Draw, GroupId, Incarnation, LogIndex, ReplicaId, Term, Timestamp};
 
 /// The largest Raft message's entries, in bytes; one larger entry still goes alone. With framing it stays far
@@ -391,6 +392,14 @@ impl<R> Replica<R> {
     #[must_use]
     pub fn term_at(&self, index: LogIndex) -> Option<Term> {
         self.raw.raft.raft_log.term(index.0).ok().map(Term)
+    }
+
+    /// The stamps of the entries behind `index`, committed or not.
+    #[must_use]
+    pub fn stamps_after(&self, index: LogIndex) -> Vec<Timestamp> {
+        let context = raft::GetEntriesContext::empty(false);
+        let entries = self.raw.raft.raft_log.entries(index.0 + 1, None, context).unwrap_or_default();
+        entries.iter().filter_map(|entry| codec::peek_stamp(&entry.data)).collect()
     }
 
     /// Drops the log up to and including an applied index.

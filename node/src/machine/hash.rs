@@ -140,7 +140,7 @@ mod tests {
     #[test]
     fn the_hash_is_pinned() {
         let hash = entry_hash(&entry("key", "value", 3, Some(1_000)));
-        assert_eq!(format!("{hash:032x}"), "PIN");
+        assert_eq!(format!("{hash:032x}"), "0161b530e32f472d9ed6c90b5f4f45b0");
     }
 
     #[test]

@@ -94,6 +94,12 @@ fn by_age(entries: &mut [Arc<Entry>], newest: Version) {
 }
 
 impl EntryStore for ModelStore {
+    fn fresh(&self) -> Self {
+        let mut fresh = Self::new();
+        fresh.set_faults(self.faults);
+        fresh
+    }
+
     fn get(&self, key: &[u8]) -> Option<Arc<Entry>> {
         self.map.get(&place(key)).cloned()
     }

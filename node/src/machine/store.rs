@@ -63,6 +63,12 @@ pub trait EntryStore {
     /// Removes a key and returns its entry.
     fn remove(&mut self, key: &[u8]) -> Option<Arc<Entry>>;
 
+    /// An empty store for the state that will take this one's place (a snapshot that is being restored). What is
+    /// read concurrently stays as it is until the new store's first [`Self::publish`], then changes all at once.
+    fn fresh(&self) -> Self
+    where
+        Self: Sized;
+
     /// Removes everything; readers see all or nothing of it.
     fn clear(&mut self);
 

@@ -1,3 +1,5 @@
 //! Many Raft groups on one node: the pure core (`node`) and what drives it (`runtime`).
 
 pub mod execute;
+pub mod node;
+pub mod runtime;

@@ -3,7 +3,8 @@
 use crema_api::v1;
 
 use super::{
-    batch::{Answer, Batch}, group::{Env, Group, State, Waiting},
+    batch::{Answer, Batch},
+    group::{Env, Group, State, Waiting},
 };
 use crate::{
     consensus::{Committed, CommittedKind, Output},
@@ -111,7 +112,13 @@ impl<S: EntryStore> Group<S> {
     }
 
     /// Gives each batch in the entry its outcomes. Was the entry another's, ours is in no log any more.
-    fn answer_waiters(&mut self, index: LogIndex, term: crate::types::Term, outcomes: Vec<Outcome>, env: &mut Env<'_>) {
+    fn answer_waiters(
+        &mut self,
+        index: LogIndex,
+        term: crate::types::Term,
+        outcomes: Vec<Outcome>,
+        env: &mut Env<'_>,
+    ) {
         let Some(Waiting { term: proposed, batches }) = self.waiters.remove(&index) else { return };
         if proposed != term {
             let leader = self.leader_node();

@@ -1,6 +1,6 @@
 //! What moves a node: ticks, and the one path that lets a group make progress.
 
-use super::{Node, batch::Answer, group::Env};
+use super::{Group, Node, batch::Answer, group::Env};
 use crate::{
     machine::store::EntryStore,
     types::{GroupId, NodeId, Now},
@@ -9,14 +9,23 @@ use crate::{
 impl<S: EntryStore> Node<S> {
     /// Sends parked batches on, lets the group advance, and takes in what came back.
     pub(super) fn drive(&mut self, now: Now, id: GroupId) {
-        self.dispatch(id);
-        self.with_group(now, id, |group, env| group.advance(env));
+        self.dispatch(now, id);
+        let serving = self.with_group(now, id, |group, env| {
+            group.advance(env);
+            group.health.is_serving()
+        });
+        if serving == Some(false) {
+            self.withdraw_reads(id);
+        }
         self.park_bounced();
     }
 
     /// Runs `f` on a group with what the groups share.
     pub(super) fn with_group<T>(
-        &mut self, now: Now, id: GroupId, f: impl FnOnce(&mut super::Group<S>, &mut Env<'_>) -> T,
+        &mut self,
+        now: Now,
+        id: GroupId,
+        f: impl FnOnce(&mut Group<S>, &mut Env<'_>) -> T,
     ) -> Option<T> {
         let Self { groups, clock, out, config, tick, .. } = self;
         let group = groups.get_mut(&id)?;

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use crema_api::v1;
 
 use super::{
-    Node, batch::{Answer, Batch, Origin},
+    Node,
+    batch::{Answer, Batch, Origin},
 };
 use crate::{
     error::Error,
@@ -62,7 +63,7 @@ impl Forwards {
 impl super::out::Out {
     /// A batch that may or may not be in a log: its client must look (PROTOCOL 1).
     pub(super) fn unknown(&mut self, batch: Batch, index: LogIndex, reason: &str, faults: Faults) {
-        if faults.has(Fault::AmbiguousPutRetried) {
+        if faults.has(Fault::RetryAmbiguousPut) {
             self.again.push((Batch { deadline_ms: batch.deadline_ms + 2_000, ..batch }, None));
             return;
         }
@@ -73,14 +74,14 @@ impl super::out::Out {
 
 impl<S: EntryStore> Node<S> {
     /// Sends a local batch to the node that leads its group.
-    pub(super) fn forward(&mut self, to: NodeId, batch: Batch) {
+    pub(super) fn forward(&mut self, now: Now, to: NodeId, batch: Batch) {
         let Some(&session) = self.out.sessions.get(&to) else { return self.out.again.push((batch, None)) };
         let ops: Vec<Bytes> = batch.ops.iter().map(|op| codec::encode_op(op).into()).collect();
         let bytes = ops.iter().map(|op| op.len() + 8).sum::<usize>() + 32;
         self.forwards.last_sequence += 1;
         let sequence = self.forwards.last_sequence;
         if let Some(frame) = self.out.to(to, bytes) {
-            let timeout_ms = batch.deadline_ms;
+            let timeout_ms = batch.deadline_ms.saturating_sub(now.mono_ms);
             frame.forwards.push(v1::Forward { group: batch.group.0, sequence, ops, timeout_ms });
         }
         self.forwards.sent.insert(sequence, Sent { batch, to, session, outcomes: Vec::new() });
@@ -137,6 +138,23 @@ impl<S: EntryStore> Node<S> {
             }
         };
         self.out.answer(batch, answer);
+    }
+
+    /// Forwards that never left are in no log, and go another way. Raft repeats its messages by itself; a reply that
+    /// can't be given leaves its client to a time-out.
+    pub(super) fn on_undelivered(&mut self, to: NodeId, frame: v1::Frame) {
+        for forward in frame.forwards {
+            if let Some(Sent { batch, .. }) = self.forwards.sent.remove(&forward.sequence) {
+                self.out.answer(batch, Answer::NotApplied { leader: None });
+            }
+        }
+        for (id, group) in &mut self.groups {
+            let lost = frame.raft.iter().any(|message| message.group == id.0);
+            if lost && let Some((replica, _)) = group.others().find(|(_, node)| *node == to) {
+                group.snapshots.unreachable.insert(replica);
+            }
+        }
+        self.park_bounced();
     }
 
     /// The stream is gone, and with it the answers: reads go again, writes are unknown.

@@ -3,16 +3,24 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::{
-    NodeConfig, batch::{Answer, Batch}, evict::Evictions, hashes::{Hashes, Health}, hibernate::Rest, out::{Event, Out},
-    read::Reads, snapshot::Snapshots, status::Counters,
+    Limits, NodeConfig,
+    batch::{Answer, Batch},
+    evict::Evictions,
+    hashes::{Hashes, Health},
+    hibernate::Rest,
+    out::{Event, Out},
+    read::Reads,
+    snapshot::Snapshots,
+    status::Counters,
 };
 use crate::{
+    checkpoint,
     clock::ClockTable,
-    cluster::map::{ClusterMap, ReplicaSet},
+    cluster::map::{ClusterMap, ReplicaAt, ReplicaSet},
     consensus::{Replica, ReplicaConfig, Role, Standing},
     error::Error,
-    machine::{Machine, Settings, store::EntryStore},
-    types::{GroupId, LogIndex, NodeId, Now, ReplicaId, Term, Timestamp},
+    machine::{Machine, Settings, codec, store::EntryStore},
+    types::{ClusterUid, GroupId, LogIndex, NodeId, Now, ReplicaId, Term, Timestamp},
 };
 
 /// What the groups of a node share during a turn.
@@ -64,12 +72,22 @@ pub(super) struct Group<S> {
     pub(super) hashes: Hashes,
     pub(super) evictions: Evictions,
     pub(super) health: Health,
+    pub(super) uid: ClusterUid,
+    pub(super) feature_level: u8,
+    /// Who the replicas are, as a checkpoint tells it.
+    pub(super) peer_table: Vec<checkpoint::Peer>,
+    pub(super) limits: Limits,
     pub(super) counters: Counters,
 }
 
 impl<S: EntryStore> Group<S> {
     pub(super) fn new(
-        config: &NodeConfig, map: &ClusterMap, id: GroupId, set: &ReplicaSet, replica: ReplicaId, mut state: State<S>,
+        config: &NodeConfig,
+        map: &ClusterMap,
+        id: GroupId,
+        set: &ReplicaSet,
+        replica: ReplicaId,
+        mut state: State<S>,
     ) -> Self {
         if let State::Shard(machine) = &mut state {
             machine.set_faults(config.faults);
@@ -109,6 +127,10 @@ impl<S: EntryStore> Group<S> {
             hashes: Hashes::new(set.voters().count()),
             evictions: Evictions::default(),
             health: Health::Serving,
+            uid: map.uid,
+            feature_level: codec::FEATURE_LEVEL,
+            peer_table: peer_table(map, set),
+            limits: config.limits,
             counters: Counters::default(),
         }
     }
@@ -252,12 +274,26 @@ impl<S: EntryStore> Group<S> {
     }
 }
 
+fn peer_table(map: &ClusterMap, set: &ReplicaSet) -> Vec<checkpoint::Peer> {
+    let peer = |at: &ReplicaAt| {
+        let member = map.members.get(&at.node)?;
+        Some(checkpoint::Peer {
+            replica: at.replica,
+            node: at.node,
+            incarnation: member.incarnation,
+            address: member.address.clone(),
+        })
+    };
+    set.replicas.iter().filter_map(peer).collect()
+}
+
 /// Takes out the batches whose deadline has passed.
 pub(super) fn drain_late(queue: &mut VecDeque<Batch>, now_ms: u64) -> Vec<Batch> {
     if queue.iter().all(|batch| batch.deadline_ms > now_ms) {
         return Vec::new();
     }
-    let (late, rest) = std::mem::take(queue).into_iter().partition(|batch| batch.deadline_ms <= now_ms);
-    *queue = rest;
+    let (late, rest): (Vec<_>, Vec<_>) =
+        std::mem::take(queue).into_iter().partition(|batch| batch.deadline_ms <= now_ms);
+    *queue = rest.into();
     late
 }

@@ -6,7 +6,8 @@ use std::collections::BTreeMap;
 use crema_api::v1;
 
 use super::{
-    group::{Env, Group}, out::Event,
+    group::{Env, Group},
+    out::Event,
 };
 use crate::{
     faults::Fault,

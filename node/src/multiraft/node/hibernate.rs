@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crema_api::v1;
 
 use super::{
-    LANES, Node, group::{Env, Group}, lane_of,
+    LANES, Node,
+    group::{Env, Group},
+    lane_of,
 };
 use crate::{
     faults::Fault,
@@ -278,7 +280,7 @@ impl<S: EntryStore> Node<S> {
         let patience = self.config.timings.election_ticks as u64 * 2;
         let leaders: BTreeSet<NodeId> =
             self.groups.values().filter(|group| group.is_asleep()).filter_map(Group::leader_node).collect();
-        for leader in leaders.into_iter().filter(|leader| *leader != self.config.node) {
+        for leader in leaders {
             let heard = self.peers.beats.last_heard_tick.get(&leader).copied().unwrap_or(0);
             if self.tick > heard + patience || !self.out.sessions.contains_key(&leader) {
                 self.wake_led_by(now, leader, |_| true);

@@ -34,6 +34,8 @@ mod read;
 mod route;
 mod snapshot;
 mod status;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     batch::Ticket,
@@ -167,6 +169,13 @@ pub enum Input {
         /// What it said. The hello was checked by `network`.
         frame: v1::Frame,
     },
+    /// A frame of this node's did not leave: there was no stream, or its queue was full.
+    Undelivered {
+        /// The peer.
+        to: NodeId,
+        /// What was to be sent.
+        frame: Box<v1::Frame>,
+    },
     /// Client operations on one group, in order.
     Submit {
         /// Comes back with the reply.
@@ -254,6 +263,7 @@ impl<S: EntryStore> Node<S> {
             Input::SessionUp { peer, session } => self.on_session_up(peer, session),
             Input::SessionDown { peer, session } => self.on_session_down(peer, session),
             Input::Frame { from, session, frame } => self.on_frame(now, from, session, frame),
+            Input::Undelivered { to, frame } => self.on_undelivered(to, *frame),
             Input::Submit { ticket, group, ops, deadline_mono_ms } => {
                 self.on_submit(ticket, group, ops, deadline_mono_ms);
             }
@@ -272,6 +282,12 @@ impl<S: EntryStore> Node<S> {
         // Captures go on next turn, so that one large shard doesn't hold the others up.
         self.dirty.extend(self.groups.iter().filter(|(_, group)| group.is_capturing()).map(|(id, _)| *id));
         self.out.take_effects(!self.dirty.is_empty())
+    }
+
+    /// The Raft clock.
+    #[must_use]
+    pub fn timings(&self) -> &Timings {
+        &self.config.timings
     }
 
     /// The cluster as this node was told at its start.

@@ -144,16 +144,17 @@ impl Out {
             (Origin::Local(ticket), Answer::Failed(error)) => self.effects.replies.push((ticket, Err(error))),
             (Origin::Remote { node, session, sequence }, answer) => {
                 if self.sessions.get(&node) == Some(&session) {
-                    self.reply(node, sequence, answer);
+                    self.reply(node, batch.group, sequence, answer);
                 }
             }
         }
     }
 
-    fn reply(&mut self, node: NodeId, sequence: u64, answer: Answer) {
-        let bare = |status, reason| v1::ForwardReply { sequence, status, reason, ..Default::default() };
+    fn reply(&mut self, node: NodeId, group: GroupId, sequence: u64, answer: Answer) {
+        let group = group.0;
+        let bare = |status, reason| v1::ForwardReply { group, sequence, status, reason, ..Default::default() };
         let reply = match answer {
-            Answer::Done(outcomes) => return self.reply_done(node, sequence, &outcomes),
+            Answer::Done(outcomes) => return self.reply_done(node, group, sequence, &outcomes),
             Answer::NotApplied { leader } => v1::ForwardReply {
                 leader_node: leader.map_or(0, |node| node.0),
                 ..bare(forward::NOT_APPLIED, String::new())
@@ -166,8 +167,8 @@ impl Out {
     }
 
     /// Large outcomes go in several parts; all but the last say that more follows.
-    fn reply_done(&mut self, node: NodeId, sequence: u64, outcomes: &[Outcome]) {
-        let empty = || v1::ForwardReply { sequence, status: forward::DONE, ..Default::default() };
+    fn reply_done(&mut self, node: NodeId, group: u32, sequence: u64, outcomes: &[Outcome]) {
+        let empty = || v1::ForwardReply { group, sequence, status: forward::DONE, ..Default::default() };
         let mut part = empty();
         let mut bytes = 0;
         for outcome in outcomes {

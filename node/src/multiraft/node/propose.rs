@@ -1,7 +1,8 @@
 //! Group commit: many clients' commands become one log entry.
 
 use super::{
-    batch::Batch, group::{Env, Group, State, Waiting},
+    batch::Batch,
+    group::{Env, Group, State, Waiting},
 };
 use crate::{
     faults::Fault,
@@ -10,7 +11,7 @@ use crate::{
         command::{Command, Condition, Op, Outcome},
         store::EntryStore,
     },
-    types::{LogIndex, Timestamp, Version},
+    types::Version,
 };
 
 /// An entry is closed when its commands hold about this much; a larger single batch still goes alone, up to the
@@ -84,7 +85,7 @@ impl<S: EntryStore> Group<S> {
         let machine = self.machine()?;
         // Proposing them twice is harmless; once they are applied this stays silent.
         let level = self.replica.standing().last == self.applied();
-        (level && *machine.settings() != self.settings).then(|| self.settings.clone())
+        (level && *machine.settings() != self.settings).then(|| self.settings)
     }
 
     fn append(&mut self, record: LogRecord, batches: Vec<Batch>, env: &mut Env<'_>) -> bool {
@@ -145,23 +146,12 @@ impl<S: EntryStore> Group<S> {
         self.reads.reap_tick <= env.tick && deadline <= env.clock.peek(self.last_stamp, env.now)
     }
 
-    /// Up to where this replica's clients have been answered; for tests of the order of things.
-    pub(super) fn note_stamp(&mut self, stamp: Timestamp) {
-        self.last_stamp = self.last_stamp.max(stamp);
-    }
-
     /// Above 110 % of its capacity a shard takes no growth (PROTOCOL 8).
     pub(super) fn is_over_full(&self) -> bool {
         let Some(machine) = self.machine() else { return false };
         let capacity = self.settings.capacity;
         let over = |used: u64, max: u64| max > 0 && used > max + max / 10;
         over(machine.len() as u64, capacity.max_entries) || over(machine.weight_bytes(), capacity.max_bytes)
-    }
-
-    /// Whether this leader has entries that are not committed.
-    pub(super) fn has_uncommitted(&self) -> bool {
-        let standing = self.replica.standing();
-        standing.last > standing.commit || self.applied() < standing.commit || self.applied() == LogIndex(0)
     }
 }
 

@@ -9,14 +9,16 @@ use std::collections::BTreeMap;
 use crema_api::v1;
 
 use super::{
-    batch::{Answer, Batch}, group::{Env, Group}, out::Out,
+    batch::{Answer, Batch},
+    group::{Env, Group},
+    out::Out,
 };
 use crate::{
     consensus::{ReadAnswer, Replica},
     faults::{Fault, Faults},
     machine::{
-        NeedsStamp,
         command::{Op, Outcome, Query},
+        read::NeedsStamp,
         store::EntryStore,
     },
     types::{LogIndex, Timestamp},
@@ -148,9 +150,12 @@ impl<S: EntryStore> Group<S> {
 
 /// Reads the machine and lets the tier above the map learn what is popular.
 fn answer<S: EntryStore>(
-    machine: &mut crate::machine::Machine<S>, query: &Query, now: Timestamp, faults: Faults,
+    machine: &mut crate::machine::Machine<S>,
+    query: &Query,
+    now: Timestamp,
+    faults: Faults,
 ) -> Result<Outcome, NeedsStamp> {
-    if faults.has(Fault::WallClockExpiryOnRead) && matches!(machine.read(query, now), Err(NeedsStamp { .. })) {
+    if faults.has(Fault::ExpiryByWallClockAtRead) && matches!(machine.read(query, now), Err(NeedsStamp { .. })) {
         return Ok(Outcome::Value(None));
     }
     let outcome = machine.read(query, now)?;

@@ -3,14 +3,17 @@
 use std::collections::VecDeque;
 
 use super::{
-    Node, batch::{Answer, Batch, Origin, Ticket}, group::{Group, drain_late}, hashes::Health,
+    Node,
+    batch::{Answer, Batch, Origin, Ticket},
+    group::{Group, drain_late},
+    hashes::Health,
 };
 use crate::{
     cluster::map::ReplicaSet,
     consensus::Role,
     error::Error,
     machine::{command::Op, store::EntryStore},
-    types::{GroupId, NodeId},
+    types::{GroupId, NodeId, Now},
 };
 
 /// The way to one group, with or without a replica here.
@@ -129,7 +132,7 @@ impl<S: EntryStore> Node<S> {
     }
 
     /// Sends every parked batch of a group one step on, as far as there is a step.
-    pub(super) fn dispatch(&mut self, id: GroupId) {
+    pub(super) fn dispatch(&mut self, now: Now, id: GroupId) {
         let Some(route) = self.routes.get_mut(&id) else { return };
         let mut waiting = VecDeque::new();
         let mut forwards = Vec::new();
@@ -156,7 +159,7 @@ impl<S: EntryStore> Node<S> {
         }
         route.parked = waiting;
         for (to, batch) in forwards {
-            self.forward(to, batch);
+            self.forward(now, to, batch);
         }
     }
 

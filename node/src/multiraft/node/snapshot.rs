@@ -1,0 +1,302 @@
+//! Snapshots of a shard for replicas that the log can't bring up to date any more (PROTOCOL 13, 17, 18).
+//!
+//! A capture runs in steps between turns. Finished, it is offered to raft-rs until nobody has asked for it for a
+//! while. Its bytes are those of a checkpoint; they travel outside the stream of frames.
+
+use std::collections::BTreeSet;
+
+use bytes::Bytes;
+use crema_api::v1;
+
+use super::{
+    Node,
+    group::{Env, Group, State},
+    out::SendSnapshot,
+};
+use crate::{
+    checkpoint::{self, Encoder},
+    consensus::SnapshotPoint,
+    machine::{
+        Machine,
+        capture::CaptureStep,
+        store::{Entry, EntryStore},
+    },
+    types::{GroupId, NodeId, ReplicaId},
+};
+
+/// An offered snapshot is dropped when it was not sent for so many ticks.
+const KEEP_TICKS: u64 = 200;
+/// While a snapshot is under way the log is kept for its receiver, up to this many times its usual bounds.
+const PATIENCE_FACTOR: usize = 8;
+
+/// A snapshot that came in.
+#[derive(Debug)]
+pub struct ReceivedSnapshot {
+    /// Who sent it.
+    pub from: NodeId,
+    /// The message that announced it.
+    pub message: v1::RaftMessage,
+    /// What its head says.
+    pub head: checkpoint::Head,
+    /// Its entries.
+    pub entries: Vec<Entry>,
+}
+
+/// Snapshots in the making, on offer and on their way.
+pub(super) struct Snapshots<S> {
+    capturing: Option<Capturing>,
+    offered: Option<Offered>,
+    in_flight: BTreeSet<ReplicaId>,
+    /// Received and whole, until raft-rs takes it.
+    staged: Option<(SnapshotPoint, Machine<S>)>,
+    /// Peers that could not be sent entries to.
+    pub(super) unreachable: BTreeSet<ReplicaId>,
+    /// Sends that failed at once and must be reported.
+    failed: BTreeSet<ReplicaId>,
+    now_tick: u64,
+}
+
+struct Capturing {
+    point: SnapshotPoint,
+    encoder: Encoder,
+    chunks: Vec<Bytes>,
+}
+
+struct Offered {
+    point: SnapshotPoint,
+    chunks: Vec<Bytes>,
+    last_use_tick: u64,
+}
+
+impl<S> Default for Snapshots<S> {
+    fn default() -> Self {
+        Self {
+            capturing: None,
+            offered: None,
+            in_flight: BTreeSet::new(),
+            staged: None,
+            unreachable: BTreeSet::new(),
+            failed: BTreeSet::new(),
+            now_tick: 0,
+        }
+    }
+}
+
+impl<S> Snapshots<S> {
+    pub(super) fn age(&mut self, tick: u64) {
+        self.now_tick = tick;
+    }
+}
+
+impl<S: EntryStore> Group<S> {
+    pub(super) fn is_capturing(&self) -> bool {
+        self.snapshots.capturing.is_some()
+    }
+
+    /// Begins, continues and ends captures; tells raft-rs what became of sends.
+    pub(super) fn work_on_snapshot(&mut self) {
+        for peer in std::mem::take(&mut self.snapshots.unreachable) {
+            self.replica.report_unreachable(peer);
+        }
+        for peer in std::mem::take(&mut self.snapshots.failed) {
+            self.replica.report_snapshot(peer, false);
+        }
+        self.drop_unused_offer();
+        if self.replica.wants_snapshot() && !self.is_capturing() && self.health.is_serving() {
+            self.begin_capture();
+        }
+        self.continue_capture();
+    }
+
+    fn drop_unused_offer(&mut self) {
+        let now = self.snapshots.now_tick;
+        let unused = |offered: &Offered| now > offered.last_use_tick + KEEP_TICKS;
+        if self.snapshots.in_flight.is_empty() && self.snapshots.offered.as_ref().is_some_and(unused) {
+            self.offer_no_snapshot();
+        }
+    }
+
+    pub(super) fn offer_no_snapshot(&mut self) {
+        self.snapshots.offered = None;
+        self.snapshots.capturing = None;
+        self.replica.offer_snapshot(None);
+        if let Some(machine) = self.machine_mut() {
+            machine.cancel_capture();
+        }
+    }
+
+    fn begin_capture(&mut self) {
+        let applied = self.applied();
+        let Some(term) = self.replica.term_at(applied) else { return };
+        let point = SnapshotPoint { index: applied.0, term: term.0 };
+        let head = self.checkpoint_head(point);
+        if let (Some(head), Some(machine)) = (head, self.machine_mut()) {
+            machine.begin_capture();
+            let (encoder, first) = Encoder::new(&head);
+            self.snapshots.capturing = Some(Capturing { point, encoder, chunks: vec![first] });
+        }
+    }
+
+    fn checkpoint_head(&self, point: SnapshotPoint) -> Option<checkpoint::Head> {
+        let conf = self.replica.conf();
+        let ids = |ids: Vec<u64>| ids.into_iter().map(ReplicaId).collect();
+        Some(checkpoint::Head {
+            cluster: self.uid,
+            group: self.id,
+            generation: self.generation,
+            feature_level: self.feature_level,
+            term: crate::types::Term(point.term),
+            conf: checkpoint::ConfState {
+                voters: ids(conf.voters),
+                learners: ids(conf.learners),
+                voters_outgoing: ids(conf.voters_outgoing),
+                learners_next: ids(conf.learners_next),
+                auto_leave: conf.auto_leave,
+            },
+            conf_version: 0,
+            peers: self.peer_table.clone(),
+            machine: self.machine()?.head(),
+        })
+    }
+
+    fn continue_capture(&mut self) {
+        let step = self.limits.capture_step;
+        let State::Shard(machine) = &mut self.state else { return };
+        let Some(capturing) = &mut self.snapshots.capturing else { return };
+        let (entries, last) = match machine.capture_step(step) {
+            CaptureStep::Entries(entries) => (entries, false),
+            CaptureStep::Last(entries) => (entries, true),
+            CaptureStep::Done => return self.offer_no_snapshot(),
+        };
+        if !entries.is_empty() {
+            capturing.chunks.push(capturing.encoder.block(&entries));
+        }
+        if last && let Some(capturing) = self.snapshots.capturing.take() {
+            self.finish_capture(capturing);
+        }
+    }
+
+    /// Offers the capture, if what was written is what the state was (PROTOCOL 18).
+    fn finish_capture(&mut self, capturing: Capturing) {
+        let Capturing { point, encoder, mut chunks } = capturing;
+        match encoder.finish() {
+            Ok(footer) => chunks.push(footer),
+            Err(mismatch) => {
+                tracing::error!(group = %self.id, %mismatch, "a capture is not what the state was; dropped");
+                return;
+            }
+        }
+        let last_use_tick = self.snapshots.now_tick;
+        self.snapshots.offered = Some(Offered { point, chunks, last_use_tick });
+        self.replica.offer_snapshot(Some(point));
+    }
+
+    /// Streams the offered snapshot to a replica.
+    pub(super) fn send_snapshot(&mut self, to: ReplicaId, node: NodeId, message: v1::RaftMessage, env: &mut Env<'_>) {
+        let index = message.snapshot.as_ref().map_or(0, |meta| meta.index);
+        let Some(offered) = self.snapshots.offered.as_mut().filter(|offered| offered.point.index == index) else {
+            self.snapshots.failed.insert(to);
+            return;
+        };
+        offered.last_use_tick = env.tick;
+        let chunks = offered.chunks.clone();
+        self.snapshots.in_flight.insert(to);
+        self.counters.snapshots_sent += 1;
+        env.out.snapshot(SendSnapshot { group: self.id, to, node, message, chunks });
+    }
+
+    /// raft-rs took the staged snapshot: it is the state now. Waiters at or below it can't know what they did.
+    pub(super) fn install(&mut self, point: SnapshotPoint, env: &mut Env<'_>) {
+        let Some((_, machine)) = self.snapshots.staged.take().filter(|(staged, _)| *staged == point) else {
+            let reason = format!("{}: the snapshot at entry {} was not staged", self.id, point.index);
+            return self.stop(reason, env);
+        };
+        self.last_stamp = self.last_stamp.max(machine.log_time());
+        self.state = State::Shard(Box::new(machine));
+        self.counters.snapshots_installed += 1;
+        self.offer_no_snapshot();
+        self.publish();
+        self.replica.applied(self.applied());
+        let later = self.waiters.split_off(&self.applied().next());
+        for (index, waiting) in std::mem::replace(&mut self.waiters, later) {
+            for batch in waiting.batches {
+                env.out.unknown(batch, index, "a snapshot took the place of the log entry", env.config.faults);
+            }
+        }
+    }
+
+    /// Cuts the log behind what everybody here has applied, keeping a tail for followers that are a little late.
+    pub(super) fn keep_log_short(&mut self) {
+        let (entries, bytes) = self.replica.log_size();
+        let (max_entries, max_bytes) = (self.limits.log_entries, self.limits.log_bytes);
+        let factor = if self.snapshots.in_flight.is_empty() { 1 } else { PATIENCE_FACTOR };
+        if matches!(self.state, State::Meta { .. })
+            || (entries <= max_entries * factor && bytes <= max_bytes * factor)
+        {
+            return;
+        }
+        let keep = if bytes > max_bytes * factor { 0 } else { max_entries as u64 / 2 };
+        let behind = self.replica.matches().iter().map(|(_, matched)| matched.0).min().unwrap_or(0);
+        // Followers that are close keep their entries; those that are far behind get a snapshot anyway.
+        let applied = self.applied().0;
+        let tail = applied.saturating_sub(keep);
+        let cut = if self.replica.is_leader() && applied - behind.min(applied) < max_entries as u64 / 2 {
+            tail.min(behind)
+        } else {
+            tail
+        };
+        self.replica.truncate_to(crate::types::LogIndex(cut));
+    }
+}
+
+impl<S: EntryStore> Node<S> {
+    pub(super) fn on_snapshot(&mut self, snapshot: ReceivedSnapshot) {
+        let ReceivedSnapshot { from, message, head, entries } = snapshot;
+        let id = GroupId(message.group);
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        if group.health.is_stopped()
+            || !super::apply::is_fenced(group, from, &message)
+            || !group.expects(&head, &message)
+        {
+            return;
+        }
+        let State::Shard(machine) = &group.state else { return };
+        match Machine::restore(machine.store().fresh(), &head.machine, entries.into_iter()) {
+            Ok(mut restored) => {
+                restored.set_faults(self.config.faults);
+                restored.set_hash_interval(self.config.limits.hash_interval);
+                let point = SnapshotPoint { index: head.machine.applied.0, term: head.term.0 };
+                group.snapshots.staged = Some((point, restored));
+            }
+            Err(error) => {
+                tracing::error!(group = %id, %from, %error, "a snapshot is not what its head says; dropped");
+                return;
+            }
+        }
+        group.note_message(ReplicaId(message.from));
+        if let Err(reason) = group.replica.step(message) {
+            tracing::debug!(group = %id, %from, reason, "raft did not take a snapshot");
+        }
+        self.dirty.insert(id);
+    }
+
+    pub(super) fn on_snapshot_sent(&mut self, id: GroupId, to: ReplicaId, ok: bool) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        if group.snapshots.in_flight.remove(&to) {
+            group.replica.report_snapshot(to, ok);
+            self.dirty.insert(id);
+        }
+    }
+}
+
+impl<S: EntryStore> Group<S> {
+    /// Whether a snapshot is of this group's life and is the one that the message announces.
+    fn expects(&self, head: &checkpoint::Head, message: &v1::RaftMessage) -> bool {
+        let Some(meta) = &message.snapshot else { return false };
+        head.cluster == self.uid
+            && head.group == self.id
+            && head.generation == self.generation
+            && head.machine.applied.0 == meta.index
+            && head.term.0 == meta.term
+    }
+}

@@ -1,0 +1,111 @@
+//! What the workers publish for everyone else: leaders, health, status. Read without asking a worker.
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+};
+
+use parking_lot::Mutex;
+
+use crate::{
+    cluster::map::ClusterMap,
+    multiraft::node::{Event, GroupStatus},
+    types::{GroupId, NodeId, ShardId},
+};
+
+/// One shard's entry.
+#[derive(Debug, Default)]
+struct Place {
+    /// The leader's node; 0 is none known.
+    leader: AtomicU64,
+    /// This node leads and is the only voter.
+    sole: AtomicBool,
+    /// The replica here does not answer.
+    silent: AtomicBool,
+}
+
+/// One worker's entry.
+#[derive(Debug, Default)]
+struct Desk {
+    turns: AtomicU64,
+    groups: Mutex<BTreeMap<GroupId, GroupStatus>>,
+}
+
+/// The published state of a node's shards.
+#[derive(Debug)]
+pub struct Board {
+    shards: Box<[Place]>,
+    desks: Box<[Desk]>,
+}
+
+impl Board {
+    pub(super) fn new(map: &ClusterMap, workers: u32) -> Self {
+        let shards = (0..map.num_shards).map(|_| Place::default()).collect();
+        let desks = (0..workers).map(|_| Desk::default()).collect();
+        Self { shards, desks }
+    }
+
+    /// Who leads a shard, as far as this node knows.
+    #[must_use]
+    pub fn leader(&self, shard: ShardId) -> Option<NodeId> {
+        let leader = self.shards.get(shard as usize)?.leader.load(Ordering::Relaxed);
+        (leader != 0).then_some(NodeId(leader))
+    }
+
+    /// Whether what this node has published of a shard is all that there is: it leads and nobody else votes, so that
+    /// no other leader can have answered anything. Holds as long as the set of voters is fixed.
+    #[must_use]
+    pub fn is_sole(&self, shard: ShardId) -> bool {
+        self.shards.get(shard as usize).is_some_and(|place| place.sole.load(Ordering::Acquire))
+    }
+
+    /// Whether the replica here may answer at all.
+    #[must_use]
+    pub fn is_serving(&self, shard: ShardId) -> bool {
+        self.shards.get(shard as usize).is_some_and(|place| !place.silent.load(Ordering::Acquire))
+    }
+
+    /// Every group with a replica here, as of at most about a second ago.
+    #[must_use]
+    pub fn groups(&self) -> Vec<GroupStatus> {
+        let mut groups: Vec<_> = self.desks.iter().flat_map(|desk| desk.groups.lock().values().cloned().collect::<Vec<_>>()).collect();
+        groups.sort_unstable_by_key(|status| status.group);
+        groups
+    }
+
+    /// How many groups this node leads, by the last status.
+    #[must_use]
+    pub fn led(&self) -> usize {
+        use crate::consensus::Role;
+        let leads = |status: &&GroupStatus| status.role == Role::Leader;
+        self.desks.iter().map(|desk| desk.groups.lock().values().filter(leads).count()).sum()
+    }
+
+    /// For each worker, a number that rises with every turn.
+    #[must_use]
+    pub fn turns(&self) -> Vec<u64> {
+        self.desks.iter().map(|desk| desk.turns.load(Ordering::Relaxed)).collect()
+    }
+
+    pub(super) fn count_turn(&self, worker: u32) {
+        self.desks[worker as usize].turns.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn publish(&self, worker: u32, groups: impl Iterator<Item = GroupStatus>) {
+        *self.desks[worker as usize].groups.lock() = groups.map(|status| (status.group, status)).collect();
+    }
+
+    pub(super) fn note(&self, event: &Event) {
+        let group = match event {
+            Event::Leader { group, .. } | Event::Health { group, .. } => group,
+        };
+        let Some(place) = group.shard().and_then(|shard| self.shards.get(shard as usize)) else { return };
+        match event {
+            Event::Leader { leader, sole, .. } => {
+                place.leader.store(leader.map_or(0, |node| node.0), Ordering::Relaxed);
+                place.sole.store(*sole, Ordering::Release);
+            }
+            Event::Health { .. } => place.silent.store(true, Ordering::Release),
+        }
+    }
+}

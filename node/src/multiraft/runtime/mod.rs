@@ -1,0 +1,214 @@
+//! What drives the pure core: worker threads that own the shards, and the peer network beneath them.
+//!
+//! Started by `cache::server` with a map and a maker of stores. A worker owns whole lanes of groups and is the only
+//! thread that touches them, so the hot path takes no lock. Clients come in through [`RuntimeHandle`], peers through
+//! the network's sink; both are held back by permits, never by an unbounded queue.
+
+use std::{
+    sync::Arc,
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    cluster::map::ClusterMap,
+    error::Error,
+    faults::Faults,
+    machine::{
+        codec,
+        command::{Op, Outcome},
+        store::EntryStore,
+    },
+    multiraft::node::{Event, Lanes, Limits, Node, NodeConfig, Timings, lane_of},
+    network::{Network, NetworkSettings, PeerDoor, PeerHandle},
+    types::{GroupId, Incarnation, NodeId, ShardId},
+};
+
+mod board;
+mod mailbox;
+mod sink;
+mod wall;
+mod worker;
+
+pub use self::board::Board;
+use self::{
+    mailbox::{Mail, Mailbox, Submission},
+    sink::Sink,
+    wall::Clock,
+    worker::Worker,
+};
+
+/// What a runtime is made from.
+#[derive(Clone, Debug)]
+pub struct RuntimeConfig {
+    /// The member.
+    pub node: NodeId,
+    /// Its present life.
+    pub incarnation: Incarnation,
+    /// Worker threads; at least 1.
+    pub workers: u32,
+    /// The Raft clock.
+    pub timings: Timings,
+    /// Bounds of a group's memory.
+    pub limits: Limits,
+    /// Decides the election timeouts.
+    pub seed: u64,
+    /// The peer network.
+    pub network: NetworkSettings,
+}
+
+/// The running shards of a node.
+pub struct Runtime {
+    handle: RuntimeHandle,
+    network: Network,
+    threads: Vec<JoinHandle<()>>,
+}
+
+/// A way into the runtime; cheap to clone.
+#[derive(Clone)]
+pub struct RuntimeHandle {
+    mailboxes: Arc<[Mailbox]>,
+    board: Arc<Board>,
+    clock: Clock,
+    peers: PeerHandle,
+}
+
+impl Runtime {
+    /// Starts the workers and the peer network. Events go to the receiver, which may lag; the newest state of each
+    /// shard is always on the [`Board`]. Call within a tokio runtime.
+    pub fn start<S: EntryStore + Send + 'static>(
+        config: RuntimeConfig,
+        map: &ClusterMap,
+        door: &PeerDoor,
+        mut make_store: impl FnMut(GroupId) -> S,
+    ) -> (Self, mpsc::Receiver<Event>) {
+        let clock = Clock::start();
+        let board = Arc::new(Board::new(map, config.workers));
+        let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox::mailbox()).unzip();
+        let mailboxes: Arc<[Mailbox]> = mailboxes.into();
+        let sink = Arc::new(Sink::new(mailboxes.clone()));
+        let network = Network::start(map, config.node, config.incarnation, config.network.clone(), door, sink);
+        let peers = network.handle();
+        let (events, receiver) = mpsc::channel(EVENTS);
+        let mut threads = Vec::new();
+        for (worker, inbox) in inboxes.into_iter().enumerate() {
+            let worker = worker as u32;
+            let node_config = NodeConfig {
+                node: config.node,
+                incarnation: config.incarnation,
+                lanes: Lanes { worker, workers: config.workers },
+                timings: config.timings,
+                limits: config.limits,
+                seed: config.seed,
+                faults: Faults::none(),
+            };
+            let node = Node::new(node_config, map.clone(), &mut make_store);
+            let mailbox = mailboxes[worker as usize].clone();
+            let worker =
+                Worker::new(worker, node, inbox, mailbox, peers.clone(), board.clone(), events.clone(), clock.clone());
+            let thread = std::thread::Builder::new().name(format!("shards-{}", threads.len()));
+            threads.push(thread.spawn(move || worker.run()).expect("the system gives no thread for a worker"));
+        }
+        (Self { handle: RuntimeHandle { mailboxes, board, clock, peers }, network, threads }, receiver)
+    }
+
+    /// A way in.
+    #[must_use]
+    pub fn handle(&self) -> RuntimeHandle {
+        self.handle.clone()
+    }
+
+    /// Hands the leaderships over, as far as `patience` allows, then stops the workers and the network.
+    pub async fn shutdown(self, patience: Duration) {
+        let Self { handle, network, threads } = self;
+        handle.resign(patience).await;
+        for mailbox in handle.mailboxes.iter() {
+            mailbox.send(Mail::Stop);
+        }
+        let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        let _ = joined.await;
+        network.shutdown().await;
+    }
+}
+
+/// Events that wait for the one who logs them; more are only of interest in sum.
+const EVENTS: usize = 4_096;
+
+impl RuntimeHandle {
+    /// What the workers publish.
+    #[must_use]
+    pub fn board(&self) -> &Board {
+        &self.board
+    }
+
+    /// The peer streams.
+    #[must_use]
+    pub fn peers(&self) -> &PeerHandle {
+        &self.peers
+    }
+
+    /// The wall clock as the workers read it.
+    #[must_use]
+    pub fn now(&self) -> crate::types::Now {
+        self.clock.now()
+    }
+
+    /// Which worker owns a shard.
+    #[must_use]
+    pub fn worker_of(&self, shard: ShardId) -> usize {
+        lane_of(GroupId::of_shard(shard)) as usize % self.mailboxes.len()
+    }
+
+    /// Runs operations on shards of one worker, each shard's in their order; answers each shard's.
+    pub async fn submit(
+        &self,
+        worker: usize,
+        calls: Vec<(ShardId, Vec<Op>)>,
+        timeout: Duration,
+    ) -> Vec<Result<Vec<Outcome>, Error>> {
+        let count = calls.len();
+        let units: usize = calls.iter().flat_map(|(_, ops)| ops).map(units).sum();
+        let mailbox = &self.mailboxes[worker];
+        let Ok(permit) = tokio::time::timeout(timeout, mailbox.admit(units)).await else {
+            return vec![Err(Error::Busy { what: "the worker's queue" }); count];
+        };
+        let deadline_mono_ms = self.clock.now().mono_ms + timeout.as_millis() as u64;
+        let calls = calls.into_iter().map(|(shard, ops)| (GroupId::of_shard(shard), ops)).collect();
+        let (reply, answer) = oneshot::channel();
+        mailbox.send(Mail::Submit(Submission { calls, deadline_mono_ms, reply }));
+        let answers = answer.await;
+        drop(permit);
+        // The worker has stopped: whether it proposed is not known.
+        answers.unwrap_or_else(|_| {
+            let reason = "this node stopped meanwhile".to_owned();
+            vec![Err(Error::OutcomeUnknown { reason, index: None }); count]
+        })
+    }
+
+    /// Asks the leader of a shard, if it is this node, to hand over to another.
+    pub fn transfer_leader(&self, shard: ShardId, to: NodeId) {
+        self.mailboxes[self.worker_of(shard)].send(Mail::Transfer { group: GroupId::of_shard(shard), to });
+    }
+
+    /// Hands every leadership over; returns when none is left or time is up.
+    async fn resign(&self, patience: Duration) {
+        for mailbox in self.mailboxes.iter() {
+            mailbox.send(Mail::Resign);
+        }
+        let alone = self.peers.sessions().is_empty();
+        let deadline = tokio::time::Instant::now() + patience;
+        while !alone && self.board.led() > 0 && tokio::time::Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+}
+
+/// What an operation counts against a worker's queue: one, and one more for each KiB.
+fn units(op: &Op) -> usize {
+    match op {
+        Op::Read(_) => 1,
+        Op::Write(command) => 1 + codec::command_size(command) / 1_024,
+    }
+}

@@ -1,0 +1,226 @@
+//! One thread, its share of the shards, and the loop that feeds the core and carries out what it says.
+
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    board::Board,
+    mailbox::{Mail, Mailbox, Submission},
+    wall::Clock,
+};
+use crate::{
+    error::Error,
+    machine::{command::Outcome, store::EntryStore},
+    multiraft::node::{Effects, Event, Input, Node, SendSnapshot, Ticket},
+    network::PeerHandle,
+    types::Now,
+};
+
+/// Mail taken in before a turn: enough for any batch, little enough that replies don't wait for it.
+const MAIL_PER_TURN: usize = 1_024;
+/// Ticks between two publications of all status.
+const STATUS_TICKS: u64 = 10;
+/// Low bits of a ticket: the position within its submission.
+const TICKET_BITS: u32 = 16;
+
+/// The results of one submission's calls; the sender gives them back together.
+struct Gather {
+    results: Vec<Option<Result<Vec<Outcome>, Error>>>,
+    left: usize,
+    reply: oneshot::Sender<Vec<Result<Vec<Outcome>, Error>>>,
+}
+
+pub(super) struct Worker<S> {
+    number: u32,
+    node: Node<S>,
+    inbox: Receiver<Mail>,
+    /// For what comes back from the network's tasks.
+    mailbox: Mailbox,
+    peers: PeerHandle,
+    board: Arc<Board>,
+    events: mpsc::Sender<Event>,
+    clock: Clock,
+    tick: Duration,
+    ticks: u64,
+    gathers: HashMap<u64, Gather>,
+    last_gather: u64,
+    stopping: bool,
+}
+
+impl<S: EntryStore> Worker<S> {
+    #[expect(clippy::too_many_arguments, reason = "called once, by the runtime's start")]
+    pub(super) fn new(
+        number: u32,
+        node: Node<S>,
+        inbox: Receiver<Mail>,
+        mailbox: Mailbox,
+        peers: PeerHandle,
+        board: Arc<Board>,
+        events: mpsc::Sender<Event>,
+        clock: Clock,
+    ) -> Self {
+        let tick = Duration::from_millis(node.timings().tick_ms);
+        Self {
+            number,
+            node,
+            inbox,
+            mailbox,
+            peers,
+            board,
+            events,
+            clock,
+            tick,
+            ticks: 0,
+            gathers: HashMap::new(),
+            last_gather: 0,
+            stopping: false,
+        }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut next_tick = Instant::now() + self.tick;
+        let mut more = false;
+        while !self.stopping {
+            let now = self.take_mail(next_tick, more);
+            if Instant::now() >= next_tick {
+                self.on_tick(now);
+                // After a pause (a suspended process) the missed ticks are not made up for: nobody may look late
+                // only because we were.
+                next_tick = (next_tick + self.tick).max(Instant::now());
+            }
+            let effects = self.node.turn(now);
+            more = effects.more;
+            self.perform(now, effects);
+            self.board.count_turn(self.number);
+        }
+        self.abandon();
+    }
+
+    /// Takes in what has come; waits for it until the next tick, unless there is more to do anyway.
+    fn take_mail(&mut self, next_tick: Instant, more: bool) -> Now {
+        let first = if more { self.inbox.try_recv().ok() } else { self.wait(next_tick) };
+        let now = self.clock.now();
+        let rest = self.inbox.try_iter().take(MAIL_PER_TURN).collect::<Vec<_>>();
+        for mail in first.into_iter().chain(rest) {
+            self.take_in(now, mail);
+        }
+        now
+    }
+
+    fn wait(&mut self, next_tick: Instant) -> Option<Mail> {
+        match self.inbox.recv_deadline(next_tick) {
+            Ok(mail) => Some(mail),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                self.stopping = true;
+                None
+            }
+        }
+    }
+
+    fn take_in(&mut self, now: Now, mail: Mail) {
+        let input = match mail {
+            Mail::Submit(submission) => return self.submit(now, submission),
+            Mail::Stop => {
+                self.stopping = true;
+                return;
+            }
+            Mail::SessionUp { peer, session } => Input::SessionUp { peer, session },
+            Mail::SessionDown { peer, session } => Input::SessionDown { peer, session },
+            Mail::Frame { from, session, frame, permit } => {
+                drop(permit);
+                Input::Frame { from, session, frame: *frame }
+            }
+            Mail::Snapshot(snapshot) => Input::Snapshot(snapshot),
+            Mail::SnapshotSent { group, to, ok } => Input::SnapshotSent { group, to, ok },
+            Mail::Transfer { group, to } => Input::TransferLeader { group, to },
+            Mail::Resign => Input::Resign,
+        };
+        self.node.input(now, input);
+    }
+
+    fn submit(&mut self, now: Now, submission: Submission) {
+        let Submission { calls, deadline_mono_ms, reply } = submission;
+        self.last_gather += 1;
+        let gather = self.last_gather;
+        self.gathers.insert(gather, Gather { results: vec![None; calls.len()], left: calls.len(), reply });
+        for (position, (group, ops)) in calls.into_iter().enumerate() {
+            let ticket = Ticket(gather << TICKET_BITS | position as u64);
+            self.node.input(now, Input::Submit { ticket, group, ops, deadline_mono_ms });
+        }
+    }
+
+    fn on_tick(&mut self, now: Now) {
+        self.ticks += 1;
+        self.node.input(now, Input::Tick);
+        if self.ticks.is_multiple_of(STATUS_TICKS) {
+            self.board.publish(self.number, self.node.status());
+        }
+    }
+
+    fn perform(&mut self, now: Now, effects: Effects) {
+        let Effects { frames, replies, snapshots, events, more: _ } = effects;
+        for (to, frame) in frames {
+            if let Err(refused) = self.peers.send(to, frame) {
+                // It never left: what it carried of clients may go another way.
+                self.node.input(now, Input::Undelivered { to, frame: refused.frame });
+            }
+        }
+        for (ticket, result) in replies {
+            self.reply(ticket, result);
+        }
+        for snapshot in snapshots {
+            self.send_snapshot(snapshot);
+        }
+        if !events.is_empty() {
+            self.board.publish(self.number, self.node.status());
+        }
+        for event in events {
+            self.board.note(&event);
+            // A full queue only loses a line of the log.
+            let _ = self.events.try_send(event);
+        }
+    }
+
+    fn reply(&mut self, ticket: Ticket, result: Result<Vec<Outcome>, Error>) {
+        let (gather, position) = (ticket.0 >> TICKET_BITS, ticket.0 & ((1 << TICKET_BITS) - 1));
+        let Some(waiting) = self.gathers.get_mut(&gather) else { return };
+        if waiting.results[position as usize].replace(result).is_some() {
+            debug_assert!(false, "{ticket:?} was answered twice");
+            return;
+        }
+        waiting.left -= 1;
+        if waiting.left == 0
+            && let Some(done) = self.gathers.remove(&gather)
+        {
+            // A client that has gone away needs no answer.
+            let _ = done.reply.send(done.results.into_iter().flatten().collect());
+        }
+    }
+
+    fn send_snapshot(&self, snapshot: SendSnapshot) {
+        let SendSnapshot { group, to, node, message, chunks } = snapshot;
+        let mailbox = self.mailbox.clone();
+        self.peers.send_snapshot(node, message, chunks, move |result| {
+            if let Err(reason) = &result {
+                tracing::warn!(%group, %node, reason, "a snapshot did not arrive");
+            }
+            mailbox.send(Mail::SnapshotSent { group, to, ok: result.is_ok() });
+        });
+    }
+
+    /// The last answers: nobody knows what becomes of what is in a log.
+    fn abandon(&mut self) {
+        for (_, waiting) in self.gathers.drain() {
+            let unknown = || Error::OutcomeUnknown { reason: "this node is shutting down".to_owned(), index: None };
+            let results = waiting.results.into_iter().map(|result| result.unwrap_or_else(|| Err(unknown())));
+            let _ = waiting.reply.send(results.collect());
+        }
+    }
+}
