@@ -7,14 +7,14 @@
 //!
 //! [`Net`] owns its timers; the world asks [`Net::next_at`] and takes [`Net::pop`].
 
-use std::{
-    cmp::Reverse,
-    collections::{BTreeMap, BinaryHeap, VecDeque},
-};
+use std::collections::{BTreeMap, VecDeque};
 
 use crema::types::Draw;
 
-use crate::clock::{MS, Micros, SECOND};
+use crate::{
+    clock::{MS, Micros, SECOND},
+    queue::Queue,
+};
 
 /// A node's place in the world, from 0.
 pub type Place = usize;
@@ -31,7 +31,7 @@ pub enum Notice<M> {
 }
 
 /// What may happen to loose messages, each in so many of a thousand.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Looseness {
     /// Lost.
     pub lost: u64,
@@ -48,29 +48,6 @@ enum Timer<M> {
     BreakIfBlocked { pair: (Place, Place), generation: u64 },
     Tell(Notice<M>),
     Loose { at: Place, from: Place, generation: u64, session: u64, message: M },
-}
-
-struct Timed<M> {
-    at: Micros,
-    order: u64,
-    timer: Timer<M>,
-}
-
-impl<M> PartialEq for Timed<M> {
-    fn eq(&self, other: &Self) -> bool {
-        self.order == other.order
-    }
-}
-impl<M> Eq for Timed<M> {}
-impl<M> PartialOrd for Timed<M> {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-impl<M> Ord for Timed<M> {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
 }
 
 /// One direction of a pair.
@@ -105,8 +82,7 @@ pub struct Net<M> {
     told: BTreeMap<(Place, Place), u64>,
     /// Nodes that have a network at all: alive, and accepted by their peers.
     attached: Vec<bool>,
-    timers: BinaryHeap<Reverse<Timed<M>>>,
-    order: u64,
+    timers: Queue<Timer<M>>,
     sessions: u64,
     /// What happens to loose messages now.
     pub looseness: Looseness,
@@ -128,8 +104,8 @@ impl<M: Clone> Net<M> {
         }
         let attached = vec![true; nodes];
         let looseness = Looseness::default();
-        let (timers, told) = (BinaryHeap::new(), BTreeMap::new());
-        let mut net = Self { draw, nodes, links, pipes, told, attached, timers, order: 0, sessions: 0, looseness };
+        let (timers, told) = (Queue::default(), BTreeMap::new());
+        let mut net = Self { draw, nodes, links, pipes, told, attached, timers, sessions: 0, looseness };
         let pairs: Vec<_> = net.links.keys().copied().collect();
         pairs.into_iter().for_each(|pair| net.dial_soon(0, pair));
         net
@@ -138,12 +114,12 @@ impl<M: Clone> Net<M> {
     /// When the next thing happens.
     #[must_use]
     pub fn next_at(&self) -> Option<Micros> {
-        self.timers.peek().map(|Reverse(timed)| timed.at)
+        self.timers.next_at()
     }
 
     /// Lets the next timer happen; it may have nothing to tell.
     pub fn pop(&mut self) -> Option<Notice<M>> {
-        let Reverse(Timed { at: now, timer, .. }) = self.timers.pop()?;
+        let (now, timer) = self.timers.pop()?;
         match timer {
             Timer::Dial { pair, generation } => {
                 self.dial(now, pair, generation);
@@ -268,6 +244,11 @@ impl<M: Clone> Net<M> {
         self.links.get(&pair(a, b)).is_some_and(|link| link.session.is_some())
     }
 
+    /// Throws the network's dice: true `of_hundred` times out of a hundred.
+    pub fn draws(&mut self, of_hundred: u64) -> bool {
+        self.draw.below(100) < of_hundred
+    }
+
     fn standing(&mut self, from: Place, to: Place) -> Option<(u64, u64, Micros)> {
         let link = self.links.get(&pair(from, to))?;
         let (session, generation, latency) = (link.session?, link.generation, link.latency + link.slow);
@@ -350,8 +331,7 @@ impl<M: Clone> Net<M> {
     }
 
     fn set(&mut self, at: Micros, timer: Timer<M>) {
-        self.order += 1;
-        self.timers.push(Reverse(Timed { at, order: self.order, timer }));
+        self.timers.set(at, timer);
     }
 }
 

@@ -85,14 +85,7 @@ pub enum Incident {
     /// A link gets slow.
     Slow(Place, Place, Micros),
     /// Raft messages are treated badly.
-    Loose {
-        /// Of a thousand, lost.
-        lost: u64,
-        /// Doubled.
-        doubled: u64,
-        /// Late.
-        late: u64,
-    },
+    Loose(Looseness),
     /// The network is whole again.
     HealNet,
     /// A process dies; in memory mode all it knew is gone.
@@ -274,7 +267,7 @@ impl Plan {
             Kind::Cut => Incident::Cut(a, b),
             Kind::Slow => Incident::Slow(a, b, draw.below(400 * MS)),
             Kind::Loose => {
-                Incident::Loose { lost: draw.below(200), doubled: draw.below(100), late: draw.below(300) }
+                Incident::Loose(Looseness { lost: draw.below(200), doubled: draw.below(100), late: draw.below(300) })
             }
             Kind::Pause => Incident::Pause(a, 20 * MS + draw.below(3 * SECOND)),
             Kind::Jump => {
@@ -308,15 +301,6 @@ impl Plan {
         let at = SECOND + draw.below(self.heal_at - SECOND);
         let (place, group) = (draw.below(3) as Place, 1 + draw.below(u64::from(self.shards)) as u32);
         self.incidents.push((at, Incident::Corrupt { place, group }));
-    }
-
-    /// What loose messages suffer under an incident.
-    #[must_use]
-    pub fn looseness(incident: &Incident) -> Option<Looseness> {
-        match *incident {
-            Incident::Loose { lost, doubled, late } => Some(Looseness { lost, doubled, late }),
-            _ => None,
-        }
     }
 }
 

@@ -79,6 +79,7 @@ impl Workload {
         let is_read = draw.below(100) < self.load.reads;
         match (draw.below(10), is_read) {
             (0, true) => Op::Read(get_both(shard)),
+            (0, false) if draw.below(3) == 0 => Op::Write(self.put_hidden(shard)),
             (0, false) => Op::Write(self.put_both(draw, shard)),
             (1 | 2, true) => Op::Read(Query::Get { key: number_key(shard) }),
             (1 | 2, false) => Op::Write(self.number_command(draw, number_key(shard))),
@@ -140,6 +141,12 @@ impl Workload {
         Command::Batch(vec![put('a'), put('b')])
     }
 
+    fn put_hidden(&mut self, shard: ShardId) -> Command {
+        let (key, value) = (hidden_key(shard), self.value());
+        let (expiry, condition) = (Expiry::Never, Condition::Always);
+        Command::Put(Put { key, value, expiry, condition, return_old: false })
+    }
+
     fn condition(&self, draw: &mut Draw, key: &Key) -> Condition {
         let seen = self.seen.get(key);
         match (draw.below(12), seen) {
@@ -167,6 +174,12 @@ fn number_key(shard: ShardId) -> Key {
 
 fn twin_key(shard: ShardId, half: char) -> Key {
     Bytes::from(format!("twin-{shard}-{half}"))
+}
+
+/// A key that clients only overwrite: the place to damage a replica where no read can see it.
+#[must_use]
+pub fn hidden_key(shard: ShardId) -> Key {
+    Bytes::from(format!("hidden-{shard}"))
 }
 
 /// A read of both twins of a shard at one position.
