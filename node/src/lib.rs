@@ -8,6 +8,7 @@ pub mod error;
 pub mod faults;
 pub mod machine;
 pub mod multiraft;
+pub mod network;
 pub mod partitioning;
 pub mod types;
 

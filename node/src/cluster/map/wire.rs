@@ -78,7 +78,8 @@ fn unique<K: Ord + std::fmt::Debug, V>(
     Ok(out)
 }
 
-fn member_from(wire: v1::Member) -> Result<(NodeId, Member), MapError> {
+/// One member, and what makes it valid.
+pub(in crate::cluster) fn member_from(wire: v1::Member) -> Result<(NodeId, Member), MapError> {
     let v1::Member { node, incarnation, address, host, zone, state, min_level, max_level, client_address } = wire;
     let at = |name: &str| format!("member {node} {name}");
     let state = match state {

@@ -150,9 +150,8 @@ impl<S: EntryStore> Node<S> {
         }
         for (id, group) in &mut self.groups {
             let lost = frame.raft.iter().any(|message| message.group == id.0);
-            if lost && let Some((replica, _)) = group.others().find(|(_, node)| *node == to) {
-                group.snapshots.unreachable.insert(replica);
-            }
+            let replica = group.others().find(|(_, node)| lost && *node == to).map(|(replica, _)| replica);
+            group.snapshots.unreachable.extend(replica);
         }
         self.park_bounced();
     }

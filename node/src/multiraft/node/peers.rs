@@ -64,6 +64,7 @@ impl<S: EntryStore> Node<S> {
         }
         let v1::Frame {
             hello: _, // checked by `network` when the stream began
+            more: _,  // unfolded by `network`
             raft,
             heartbeats,
             forwards,

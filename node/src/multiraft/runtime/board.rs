@@ -68,7 +68,8 @@ impl Board {
     /// Every group with a replica here, as of at most about a second ago.
     #[must_use]
     pub fn groups(&self) -> Vec<GroupStatus> {
-        let mut groups: Vec<_> = self.desks.iter().flat_map(|desk| desk.groups.lock().values().cloned().collect::<Vec<_>>()).collect();
+        let mut groups: Vec<_> =
+            self.desks.iter().flat_map(|desk| desk.groups.lock().values().cloned().collect::<Vec<_>>()).collect();
         groups.sort_unstable_by_key(|status| status.group);
         groups
     }

@@ -4,11 +4,7 @@
 //! thread that touches them, so the hot path takes no lock. Clients come in through [`RuntimeHandle`], peers through
 //! the network's sink; both are held back by permits, never by an unbounded queue.
 
-use std::{
-    sync::Arc,
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
 use tokio::sync::{mpsc, oneshot};
 
@@ -106,8 +102,16 @@ impl Runtime {
             };
             let node = Node::new(node_config, map.clone(), &mut make_store);
             let mailbox = mailboxes[worker as usize].clone();
-            let worker =
-                Worker::new(worker, node, inbox, mailbox, peers.clone(), board.clone(), events.clone(), clock.clone());
+            let worker = Worker::new(
+                worker,
+                node,
+                inbox,
+                mailbox,
+                peers.clone(),
+                board.clone(),
+                events.clone(),
+                clock.clone(),
+            );
             let thread = std::thread::Builder::new().name(format!("shards-{}", threads.len()));
             threads.push(thread.spawn(move || worker.run()).expect("the system gives no thread for a worker"));
         }
@@ -120,14 +124,14 @@ impl Runtime {
         self.handle.clone()
     }
 
-    /// Hands the leaderships over, as far as `patience` allows, then stops the workers and the network.
-    pub async fn shutdown(self, patience: Duration) {
+    /// Stops the workers and the network; resign before, or the others wait for an election.
+    pub async fn shutdown(self) {
         let Self { handle, network, threads } = self;
-        handle.resign(patience).await;
         for mailbox in handle.mailboxes.iter() {
             mailbox.send(Mail::Stop);
         }
         let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
+        // A worker that panicked has said so.
         let _ = joined.await;
         network.shutdown().await;
     }
@@ -193,7 +197,7 @@ impl RuntimeHandle {
     }
 
     /// Hands every leadership over; returns when none is left or time is up.
-    async fn resign(&self, patience: Duration) {
+    pub async fn resign(&self, patience: Duration) {
         for mailbox in self.mailboxes.iter() {
             mailbox.send(Mail::Resign);
         }

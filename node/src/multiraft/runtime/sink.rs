@@ -35,7 +35,8 @@ impl Sink {
             return vec![frame];
         }
         let mut parts = vec![Frame::default(); workers];
-        let Frame { hello: _, more: _, raft, heartbeats, forwards, forward_replies, beats, sleeps, hashes, stamps } = frame;
+        let Frame { hello: _, more: _, raft, heartbeats, forwards, forward_replies, beats, sleeps, hashes, stamps } =
+            frame;
         raft.into_iter().for_each(|item| parts[self.worker_of(item.group)].raft.push(item));
         heartbeats.into_iter().for_each(|item| parts[self.worker_of(item.group)].heartbeats.push(item));
         forwards.into_iter().for_each(|item| parts[self.worker_of(item.group)].forwards.push(item));

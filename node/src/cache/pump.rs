@@ -1,0 +1,44 @@
+//! From the workers' counters to the metrics, once a second: the hot path only adds to plain integers.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    metrics::{NodeMetrics, ShardMetrics},
+    multiraft::{node::Counters, runtime::RuntimeHandle},
+    types::GroupId,
+};
+
+/// How often; finer than any scrape.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// Raises the metrics by what the counters have grown, until `stop`.
+pub(super) async fn run(runtime: RuntimeHandle, metrics: NodeMetrics, stop: CancellationToken) {
+    let mut shards: BTreeMap<GroupId, (ShardMetrics, Counters)> = BTreeMap::new();
+    let mut interval = tokio::time::interval(INTERVAL);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = interval.tick() => {}
+        }
+        for status in runtime.board().groups() {
+            let Some(shard) = status.group.shard() else { continue };
+            let (series, last) =
+                shards.entry(status.group).or_insert_with(|| (metrics.shard(shard), Counters::default()));
+            raise(&metrics, series, &status.counters, last);
+            *last = status.counters;
+        }
+    }
+}
+
+fn raise(metrics: &NodeMetrics, shard: &ShardMetrics, now: &Counters, last: &Counters) {
+    shard.proposed(now.entries_proposed - last.entries_proposed);
+    shard.read(now.reads - last.reads);
+    for _ in last.leader_changes..now.leader_changes {
+        shard.leader_changed();
+    }
+    metrics.evictions.inc_by(now.evictions - last.evictions);
+    metrics.snapshots_sent.inc_by(now.snapshots_sent - last.snapshots_sent);
+    metrics.snapshots_received.inc_by(now.snapshots_installed - last.snapshots_installed);
+}

@@ -1,0 +1,261 @@
+//! From operations to the workers that run them: the one [`Executor`] of a node.
+//!
+//! Groups the operations of a call by shard and worker, cuts what is too large for one log entry, and answers in the
+//! order of the call. Reads what may be read without asking anybody: local reads, and linearizable ones of a shard
+//! whose only voter is here.
+
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use futures::future::join_all;
+
+use super::store::Reader;
+use crate::{
+    error::Error,
+    machine::{
+        codec,
+        command::{Op, Outcome, Query},
+        read,
+        store::Entry,
+    },
+    multiraft::{
+        execute::{Executor, Request},
+        runtime::RuntimeHandle,
+    },
+    partitioning::ShardMap,
+    types::{ShardId, Timestamp},
+};
+
+/// Operations of one shard that go into one log entry at most: below the entry's limit by more than any framing.
+const MAX_CALL_BYTES: usize = 10 << 20;
+
+/// What a node has once it belongs to a cluster.
+pub(super) struct Joined {
+    pub(super) runtime: RuntimeHandle,
+    pub(super) shard_map: Arc<ShardMap>,
+    /// By shard; `None` where no replica is here.
+    pub(super) readers: Vec<Option<Reader>>,
+}
+
+/// Runs operations; cheap to clone. Until the node has joined, every operation is `Unavailable`.
+#[derive(Clone)]
+pub struct Router {
+    /// The map as configured, for those who ask before the cluster has one.
+    expected: Arc<ShardMap>,
+    joined: Arc<OnceLock<Joined>>,
+}
+
+/// Operations of one shard with their places in the call.
+#[derive(Default)]
+struct Call {
+    places: Vec<usize>,
+    ops: Vec<Op>,
+    bytes: usize,
+}
+
+type Results = Vec<Result<Outcome, Error>>;
+
+impl Router {
+    /// A router of a node that has not joined.
+    pub(super) fn new(expected: ShardMap) -> Self {
+        Self { expected: Arc::new(expected), joined: Arc::default() }
+    }
+
+    /// The node has joined; once.
+    pub(super) fn join(&self, joined: Joined) {
+        assert!(self.joined.set(joined).is_ok(), "a node joins once");
+    }
+
+    pub(super) fn joined(&self) -> Option<&Joined> {
+        self.joined.get()
+    }
+
+    /// One key from this node's published state: a committed value, perhaps an old one. Hides what has expired by
+    /// this node's clock. Takes no lock and no queue.
+    #[must_use]
+    pub fn get_local(&self, key: &[u8]) -> Option<Arc<Entry>> {
+        let joined = self.joined()?;
+        let shard = joined.shard_map.shard_of(key);
+        joined.visible(shard, key, joined.runtime.now().wall)
+    }
+}
+
+impl Joined {
+    fn reader(&self, shard: ShardId) -> Option<&Reader> {
+        let reader = self.readers.get(shard as usize)?.as_ref()?;
+        self.runtime.board().is_serving(shard).then_some(reader)
+    }
+
+    fn visible(&self, shard: ShardId, key: &[u8], clock: Timestamp) -> Option<Arc<Entry>> {
+        let reader = self.reader(shard)?;
+        reader.get(key).filter(|entry| entry.expires_at().is_none_or(|at| at > clock.max(reader.published().1)))
+    }
+
+    fn local(&self, shard: ShardId, query: &Query) -> Option<Outcome> {
+        let reader = self.reader(shard)?;
+        let clock = self.runtime.now().wall.max(reader.published().1);
+        match query {
+            Query::Get { key }
+            | Query::GetRange { key, .. }
+            | Query::Strlen { key }
+            | Query::Exists { key }
+            | Query::Meta { key } => read::answer_key(query, self.visible(shard, key, clock).as_deref(), clock),
+            Query::Size => Some(Outcome::Count(reader.len() as u64)),
+            Query::Multi(parts) => parts.iter().map(|part| self.local(shard, part)).collect::<Option<_>>().map(Outcome::Many),
+            // These need the order of the keys, which only the worker has.
+            Query::Scan { .. } | Query::RandomKey { .. } => None,
+        }
+    }
+
+    /// A linearizable read that nobody else can make stale: this node leads and is the shard's only voter, so what
+    /// it has published is all that was ever acknowledged. Keys whose deadline is near its end go the long way.
+    fn read_alone(&self, shard: ShardId, op: &Op) -> Option<Outcome> {
+        let Op::Read(Query::Get { key }) = op else { return None };
+        if !self.runtime.board().is_sole(shard) {
+            return None;
+        }
+        let reader = self.reader(shard)?;
+        let entry = reader.get(key);
+        let clock = match entry.as_ref().and_then(|entry| entry.expires_at()) {
+            None => Timestamp(0),
+            Some(at) => {
+                let now = self.runtime.now().wall.max(reader.published().1);
+                // PROTOCOL 2: it may be hidden only once log time has passed it.
+                (at > now).then_some(now)?
+            }
+        };
+        Some(Outcome::Value(entry.map(|entry| read::found(&entry, clock))))
+    }
+
+    async fn execute(&self, requests: Vec<Request>, timeout: Duration) -> Results {
+        let mut results: Vec<Option<Result<Outcome, Error>>> = Vec::new();
+        results.resize_with(requests.len(), || None);
+        let mut calls: BTreeMap<ShardId, Call> = BTreeMap::new();
+        for (place, Request { shard, op }) in requests.into_iter().enumerate() {
+            match check(&op, shard, &self.shard_map) {
+                Ok(bytes) => {
+                    let call = calls.entry(shard).or_default();
+                    call.places.push(place);
+                    call.ops.push(op);
+                    call.bytes += bytes;
+                }
+                Err(error) => results[place] = Some(Err(error)),
+            }
+        }
+        calls.retain(|shard, call| !self.answer_alone(*shard, call, &mut results));
+        while !calls.is_empty() {
+            let round = calls.iter_mut().map(|(shard, call)| (*shard, call.next_part())).collect();
+            self.run(round, timeout, &mut results).await;
+            calls.retain(|_, call| !call.ops.is_empty());
+        }
+        results.into_iter().map(|result| result.unwrap_or_else(|| Err(Error::ShuttingDown))).collect()
+    }
+
+    /// Answers a call of reads only without a worker, if that can be done for all of them.
+    fn answer_alone(&self, shard: ShardId, call: &Call, results: &mut [Option<Result<Outcome, Error>>]) -> bool {
+        let answers: Option<Vec<_>> = call.ops.iter().map(|op| self.read_alone(shard, op)).collect();
+        let Some(answers) = answers else { return false };
+        for (place, answer) in call.places.iter().zip(answers) {
+            results[*place] = Some(Ok(answer));
+        }
+        true
+    }
+
+    /// Runs one part of each shard's operations, all workers at the same time.
+    async fn run(
+        &self,
+        round: Vec<(ShardId, (Vec<usize>, Vec<Op>))>,
+        timeout: Duration,
+        results: &mut [Option<Result<Outcome, Error>>],
+    ) {
+        let mut by_worker: BTreeMap<usize, (Vec<Vec<usize>>, Vec<(ShardId, Vec<Op>)>)> = BTreeMap::new();
+        for (shard, (places, ops)) in round {
+            let (all_places, calls) = by_worker.entry(self.runtime.worker_of(shard)).or_default();
+            all_places.push(places);
+            calls.push((shard, ops));
+        }
+        let submissions = by_worker.into_iter().map(async |(worker, (places, calls))| {
+            (places, self.runtime.submit(worker, calls, timeout).await)
+        });
+        for (places, answers) in join_all(submissions).await {
+            for (places, answer) in places.into_iter().zip(answers) {
+                place(results, places, answer);
+            }
+        }
+    }
+}
+
+impl Call {
+    /// Takes the next operations that fit into one entry; at least one.
+    fn next_part(&mut self) -> (Vec<usize>, Vec<Op>) {
+        if self.bytes <= MAX_CALL_BYTES {
+            self.bytes = 0;
+            return (std::mem::take(&mut self.places), std::mem::take(&mut self.ops));
+        }
+        let mut bytes = 0;
+        let fits = |op: &&Op| {
+            bytes += size(op);
+            bytes <= MAX_CALL_BYTES
+        };
+        let count = self.ops.iter().take_while(fits).count().max(1);
+        let ops: Vec<Op> = self.ops.drain(..count).collect();
+        self.bytes -= ops.iter().map(size).sum::<usize>();
+        (self.places.drain(..count).collect(), ops)
+    }
+}
+
+fn size(op: &Op) -> usize {
+    match op {
+        Op::Read(_) => 64,
+        Op::Write(command) => codec::command_size(command),
+    }
+}
+
+/// Refuses what no shard could ever take; else the operation's size.
+fn check(op: &Op, shard: ShardId, map: &ShardMap) -> Result<usize, Error> {
+    if shard >= map.num_shards() {
+        let reason = format!("{shard}; this cluster has shards 0 to {}", map.num_shards() - 1);
+        return Err(Error::Invalid { field: "shard", reason });
+    }
+    let bytes = size(op);
+    if bytes > MAX_CALL_BYTES {
+        let reason = format!("it takes {bytes} bytes; one command or atomic batch may take {MAX_CALL_BYTES}");
+        return Err(Error::Invalid { field: "command", reason });
+    }
+    Ok(bytes)
+}
+
+/// Puts a shard's answer in the places of its operations.
+fn place(results: &mut [Option<Result<Outcome, Error>>], places: Vec<usize>, answer: Result<Vec<Outcome>, Error>) {
+    match answer {
+        Ok(outcomes) => {
+            for (place, outcome) in places.into_iter().zip(outcomes) {
+                results[place] = Some(Ok(outcome));
+            }
+        }
+        Err(error) => places.into_iter().for_each(|place| results[place] = Some(Err(error.clone()))),
+    }
+}
+
+impl Executor for Router {
+    fn shard_map(&self) -> Arc<ShardMap> {
+        self.joined().map_or_else(|| self.expected.clone(), |joined| joined.shard_map.clone())
+    }
+
+    fn local(&self, shard: ShardId, query: &Query) -> Option<Outcome> {
+        self.joined()?.local(shard, query)
+    }
+
+    async fn execute(&self, requests: Vec<Request>, timeout: Duration) -> Results {
+        match self.joined() {
+            Some(joined) => joined.execute(requests, timeout).await,
+            None => {
+                let reason = "this node has not joined a cluster yet".to_owned();
+                vec![Err(Error::Unavailable { reason }); requests.len()]
+            }
+        }
+    }
+}

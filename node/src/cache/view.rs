@@ -1,0 +1,307 @@
+//! What a node tells about itself, from before it has joined until it is gone: the one [`Introspect`].
+
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::RwLock;
+
+use crate::{
+    cluster::map::ClusterMap,
+    consensus::Role,
+    error::Error,
+    multiraft::{
+        introspect::{
+            Fact, FollowerStatus, Introspect, NodeState, NodeStatus, PeerStatus, ReplicaRole, ShardStatus, ShardTotals,
+        },
+        node::{GroupStatus, Health},
+        runtime::RuntimeHandle,
+    },
+    types::{GroupId, Incarnation, LogIndex, NodeId, ReplicaId, ShardId},
+};
+
+/// A replica that is this close to the end of what is committed has caught up.
+const CAUGHT_UP_ENTRIES: u64 = 1_000;
+/// How long a leadership transfer may take before its caller is told.
+const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How far the node is.
+enum Stage {
+    Forming,
+    Joined { map: Box<ClusterMap>, runtime: RuntimeHandle },
+    Refused { reason: String },
+    Stopping { map: Option<Box<ClusterMap>>, runtime: Option<RuntimeHandle> },
+}
+
+struct Inner {
+    node: NodeId,
+    incarnation: Incarnation,
+    /// The gRPC doors of the static list.
+    addresses: BTreeMap<NodeId, String>,
+    started: Instant,
+    stage: RwLock<Stage>,
+}
+
+/// A node as it is seen from outside; cheap to clone.
+#[derive(Clone)]
+pub struct NodeView(Arc<Inner>);
+
+impl NodeView {
+    pub(super) fn new(node: NodeId, incarnation: Incarnation, addresses: BTreeMap<NodeId, String>) -> Self {
+        let stage = RwLock::new(Stage::Forming);
+        Self(Arc::new(Inner { node, incarnation, addresses, started: Instant::now(), stage }))
+    }
+
+    pub(super) fn set_joined(&self, map: ClusterMap, runtime: RuntimeHandle) {
+        *self.0.stage.write() = Stage::Joined { map: Box::new(map), runtime };
+    }
+
+    pub(super) fn set_refused(&self, reason: String) {
+        *self.0.stage.write() = Stage::Refused { reason };
+    }
+
+    /// The node goes away: not ready from now on.
+    pub fn set_stopping(&self) {
+        let mut stage = self.0.stage.write();
+        let before = std::mem::replace(&mut *stage, Stage::Forming);
+        *stage = match before {
+            Stage::Joined { map, runtime } => Stage::Stopping { map: Some(map), runtime: Some(runtime) },
+            Stage::Stopping { map, runtime } => Stage::Stopping { map, runtime },
+            Stage::Forming | Stage::Refused { .. } => Stage::Stopping { map: None, runtime: None },
+        };
+    }
+
+    /// The runtime and the map, while there are any.
+    fn with_runtime<T>(&self, f: impl FnOnce(&ClusterMap, &RuntimeHandle) -> T) -> Option<T> {
+        match &*self.0.stage.read() {
+            Stage::Joined { map, runtime } | Stage::Stopping { map: Some(map), runtime: Some(runtime) } => {
+                Some(f(map, runtime))
+            }
+            Stage::Forming | Stage::Refused { .. } | Stage::Stopping { .. } => None,
+        }
+    }
+
+    fn state(&self) -> (NodeState, String) {
+        match &*self.0.stage.read() {
+            Stage::Forming => (NodeState::Forming, "waits for the other listed nodes".to_owned()),
+            Stage::Joined { .. } => (NodeState::Joined, String::new()),
+            Stage::Refused { reason } => (NodeState::Refused, reason.clone()),
+            Stage::Stopping { .. } => (NodeState::Stopping, "was told to stop".to_owned()),
+        }
+    }
+
+    /// What the local replicas lack, in plain words.
+    fn lacking(&self) -> Vec<String> {
+        self.with_runtime(|map, runtime| {
+            let present: BTreeMap<GroupId, GroupStatus> =
+                runtime.board().groups().into_iter().map(|status| (status.group, status)).collect();
+            let owed = map.replicas_on(self.0.node).map(|(group, ..)| group);
+            owed.filter_map(|group| lack(group, present.get(&group))).collect()
+        })
+        .unwrap_or_default()
+    }
+}
+
+/// Why a replica can't be counted on; `None` when it can. The loss of its leader is no reason.
+fn lack(group: GroupId, status: Option<&GroupStatus>) -> Option<String> {
+    let Some(status) = status else { return Some(format!("{group} has not started")) };
+    match &status.health {
+        Health::Serving => {}
+        Health::Corrupt { index } => return Some(format!("{group} differs from its peers since entry {index}")),
+        Health::Stopped { reason } => return Some(format!("{group} has stopped: {reason}")),
+    }
+    let behind = status.commit.0.saturating_sub(status.applied.0);
+    match status.applied {
+        LogIndex(0) => Some(format!("{group} has heard of no leader yet")),
+        _ if behind > CAUGHT_UP_ENTRIES => Some(format!("{group} is {behind} entries behind")),
+        _ => None,
+    }
+}
+
+fn role(status: &GroupStatus) -> ReplicaRole {
+    match status.role {
+        Role::Leader => ReplicaRole::Leader,
+        Role::Candidate => ReplicaRole::Candidate,
+        Role::Follower if status.learners.contains(&status.replica) => ReplicaRole::Learner,
+        Role::Follower => ReplicaRole::Follower,
+    }
+}
+
+fn shard_status(map: &ClusterMap, shard: ShardId, leader: Option<NodeId>, local: Option<&GroupStatus>) -> ShardStatus {
+    let group = GroupId::of_shard(shard);
+    let nodes = |replicas: &[ReplicaId]| {
+        replicas.iter().filter_map(|replica| Some(map.node_of(group, *replica)?.0)).collect::<Vec<_>>()
+    };
+    let set = map.groups.get(&group);
+    let by_map = |learner: bool| {
+        let replicas = set.into_iter().flat_map(|set| &set.replicas);
+        replicas.filter(|at| at.learner == learner).map(|at| at.node.0).collect::<Vec<_>>()
+    };
+    let leader = leader.map(|node| node.0);
+    let Some(local) = local else {
+        return ShardStatus {
+            shard,
+            leader,
+            term: 0,
+            commit: 0,
+            applied: 0,
+            last: 0,
+            voters: by_map(false),
+            learners: by_map(true),
+            replica: 0,
+            role: ReplicaRole::None,
+            asleep: false,
+            entries: 0,
+            bytes: 0,
+            state_hash: String::new(),
+            followers: Vec::new(),
+        };
+    };
+    let follower = |(replica, node, matched): &(ReplicaId, NodeId, LogIndex)| {
+        (*replica != local.replica).then(|| FollowerStatus {
+            node: node.0,
+            matched: matched.0,
+            lag_entries: local.last.0.saturating_sub(matched.0),
+        })
+    };
+    ShardStatus {
+        shard,
+        leader,
+        term: local.term.0,
+        commit: local.commit.0,
+        applied: local.applied.0,
+        last: local.last.0,
+        voters: nodes(&local.voters),
+        learners: nodes(&local.learners),
+        replica: local.replica.0,
+        role: role(local),
+        asleep: local.asleep,
+        entries: local.entries,
+        bytes: local.bytes,
+        state_hash: format!("{:032x}", local.state_hash),
+        followers: local.matches.iter().filter_map(follower).collect(),
+    }
+}
+
+impl Introspect for NodeView {
+    fn status(&self) -> NodeStatus {
+        let (state, reason) = self.state();
+        let shards = self.shards();
+        let count = |is: &dyn Fn(&ShardStatus) -> bool| shards.iter().filter(|shard| is(shard)).count() as u32;
+        let connected = |node: NodeId| self.with_runtime(|_, runtime| runtime.peers().is_up(node)).unwrap_or(false);
+        let peers = self.0.addresses.iter().filter(|(node, _)| **node != self.0.node);
+        NodeStatus {
+            node: self.0.node.0,
+            address: self.address(self.0.node).unwrap_or_default(),
+            incarnation: self.0.incarnation.to_string(),
+            cluster_uid: self.with_runtime(|map, _| map.uid.to_string()),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            feature_level: self.with_runtime(|map, _| map.feature_level).unwrap_or(0),
+            state,
+            reason,
+            peers: peers
+                .map(|(node, address)| PeerStatus {
+                    node: node.0,
+                    address: address.clone(),
+                    connected: connected(*node),
+                })
+                .collect(),
+            shards: ShardTotals {
+                total: shards.len() as u32,
+                local: count(&|shard| shard.role != ReplicaRole::None),
+                led: count(&|shard| shard.role == ReplicaRole::Leader),
+                leaderless: count(&|shard| shard.leader.is_none()),
+            },
+            uptime_ms: self.0.started.elapsed().as_millis() as u64,
+        }
+    }
+
+    fn shards(&self) -> Vec<ShardStatus> {
+        self.with_runtime(|map, runtime| {
+            let board = runtime.board();
+            let local: BTreeMap<GroupId, GroupStatus> =
+                board.groups().into_iter().map(|status| (status.group, status)).collect();
+            (0..map.num_shards)
+                .map(|shard| shard_status(map, shard, board.leader(shard), local.get(&GroupId::of_shard(shard))))
+                .collect()
+        })
+        .unwrap_or_default()
+    }
+
+    fn leader(&self, shard: ShardId) -> Option<NodeId> {
+        self.with_runtime(|_, runtime| runtime.board().leader(shard)).flatten()
+    }
+
+    fn address(&self, node: NodeId) -> Option<String> {
+        self.0.addresses.get(&node).cloned()
+    }
+
+    fn node(&self) -> NodeId {
+        self.0.node
+    }
+
+    fn readiness(&self) -> Vec<Fact> {
+        let (state, reason) = self.state();
+        let joined = self.with_runtime(|map, _| format!("cluster {}, map version {}", map.uid, map.version));
+        let lacking = self.lacking();
+        let replicas = joined.is_some() && lacking.is_empty();
+        let some = |lacking: &[String]| match lacking {
+            [first, .., _] => format!("{first}, and {} more", lacking.len() - 1),
+            [only] => only.clone(),
+            [] => "all here and caught up".to_owned(),
+        };
+        vec![
+            Fact {
+                name: "joined",
+                ok: joined.is_some(),
+                detail: joined.clone().unwrap_or_else(|| reason.clone()),
+            },
+            Fact {
+                name: "replicas",
+                ok: replicas,
+                detail: if joined.is_some() { some(&lacking) } else { "none before it has joined".to_owned() },
+            },
+            Fact { name: "storage", ok: true, detail: "memory".to_owned() },
+            Fact {
+                name: "serving",
+                ok: state != NodeState::Stopping,
+                detail: if state == NodeState::Stopping { reason } else { "yes".to_owned() },
+            },
+        ]
+    }
+
+    fn worker_turns(&self) -> Vec<u64> {
+        self.with_runtime(|_, runtime| runtime.board().turns()).unwrap_or_default()
+    }
+
+    async fn transfer_leader(&self, shard: ShardId, to: NodeId) -> Result<(), Error> {
+        let own = self.0.node;
+        let asked = self.with_runtime(|map, runtime| {
+            let leader = runtime.board().leader(shard);
+            if leader != Some(own) {
+                return Err(Error::NotLeader { shard, hint: leader });
+            }
+            let voter = map.groups.get(&GroupId::of_shard(shard)).is_some_and(|set| set.voters().any(|at| at.node == to));
+            if !voter {
+                let reason = format!("node {to} has no voter of shard {shard}");
+                return Err(Error::Invalid { field: "to", reason });
+            }
+            Ok(runtime.clone())
+        });
+        let runtime = asked.unwrap_or_else(|| {
+            Err(Error::Unavailable { reason: "this node has not joined a cluster yet".to_owned() })
+        })?;
+        let deadline = Instant::now() + TRANSFER_TIMEOUT;
+        while Instant::now() < deadline {
+            if self.leader(shard) == Some(to) {
+                return Ok(());
+            }
+            // A target that is a little late is refused by the core; it is asked again until it has caught up.
+            runtime.transfer_leader(shard, to);
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Err(Error::Unavailable { reason: format!("node {to} did not take shard {shard} over in time") })
+    }
+}

@@ -1,0 +1,121 @@
+//! Carries the messages of forming (`cluster::formation`) until the node knows its cluster.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use crema_api::v1::{FormReply, FormRequest};
+use futures::future::join_all;
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tonic::transport::Channel;
+use tracing::{info, warn};
+
+use crate::{
+    cluster::{ClusterMap, FormError},
+    network::{
+        PeerDoor,
+        session::describe,
+        transport::{client, endpoint},
+    },
+    types::NodeId,
+};
+
+/// How often peers are asked.
+const TICK: Duration = Duration::from_millis(100);
+/// How long one question may take, the connect included.
+const ASK_TIMEOUT: Duration = Duration::from_secs(1);
+/// After the decision the proposer tells the members this often before it goes on; those that miss it ask by themselves.
+const TELL_ROUNDS: u32 = 10;
+/// The log says again what is missing after so many rounds.
+const REMIND_ROUNDS: u32 = 100;
+
+/// Forms a cluster through a door whose service is already being served, or learns of the one that exists.
+///
+/// Waits for as long as a listed peer is missing and says so in the log; drop the future to give up. An error is
+/// final: this process must not take part, and says why when it ends.
+pub async fn form(door: &PeerDoor) -> Result<ClusterMap, FormError> {
+    let mut channels = Channels { addresses: door.former().lock().addresses(), open: BTreeMap::new() };
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut log = WaitLog::default();
+    let mut told_rounds = 0;
+    loop {
+        ticks.tick().await;
+        let asks = door.former().lock().on_tick();
+        let answers = join_all(asks.into_iter().map(|(to, request)| ask(to, channels.to(to), request))).await;
+        let mut former = door.former().lock();
+        let mut unreachable = BTreeMap::new();
+        for (from, answer) in answers {
+            match answer {
+                Ok(reply) => former.on_reply(from, reply),
+                Err(reason) => {
+                    unreachable.insert(from, reason);
+                }
+            }
+        }
+        if let Some(outcome) = former.outcome() {
+            told_rounds += 1;
+            if !former.has_untold() || told_rounds > TELL_ROUNDS {
+                return outcome.inspect(|map| info!(uid = %map.uid, members = map.members.len(), "cluster formed"));
+            }
+        }
+        log.round(former.waiting_on().map(|(node, reason)| {
+            let reason = unreachable.get(&node).map_or(reason, String::as_str);
+            format!("node {node}: {reason}")
+        }));
+    }
+}
+
+/// One lazy channel for each peer: it connects, and resolves the name, again when it breaks.
+struct Channels {
+    addresses: BTreeMap<NodeId, String>,
+    open: BTreeMap<NodeId, Channel>,
+}
+
+impl Channels {
+    fn to(&mut self, node: NodeId) -> Result<Channel, String> {
+        if let Some(channel) = self.open.get(&node) {
+            return Ok(channel.clone());
+        }
+        let address = self.addresses.get(&node).ok_or("it is not listed")?;
+        let endpoint = endpoint(address, ASK_TIMEOUT).map_err(|error| format!("address {address:?}: {error}"))?;
+        Ok(self.open.entry(node).or_insert(endpoint.connect_lazy()).clone())
+    }
+}
+
+async fn ask(
+    to: NodeId,
+    channel: Result<Channel, String>,
+    request: FormRequest,
+) -> (NodeId, Result<FormReply, String>) {
+    let answer = async {
+        let mut client = client(channel?);
+        match timeout(ASK_TIMEOUT, client.form(request)).await {
+            Err(_) => Err(format!("no answer within {ASK_TIMEOUT:?}")),
+            Ok(Err(status)) => Err(describe(&status)),
+            Ok(Ok(reply)) => Ok(reply.into_inner()),
+        }
+    };
+    (to, answer.await)
+}
+
+/// Says what is missing when that changes, and now and then.
+#[derive(Default)]
+struct WaitLog {
+    said: Vec<String>,
+    rounds: u32,
+}
+
+impl WaitLog {
+    fn round(&mut self, waiting_on: impl Iterator<Item = String>) {
+        let waiting_on: Vec<_> = waiting_on.collect();
+        self.rounds += 1;
+        if waiting_on.is_empty() || (waiting_on == self.said && self.rounds < REMIND_ROUNDS) {
+            return;
+        }
+        // The first rounds of a start in which all nodes come up together are not worth a line.
+        if self.rounds > 5 {
+            warn!(waiting_on = waiting_on.join("; "), "the cluster is not formed yet");
+            self.said = waiting_on;
+            self.rounds = 5;
+        }
+    }
+}
