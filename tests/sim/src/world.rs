@@ -8,7 +8,7 @@ use crema::{
     cluster::map::ClusterMap,
     faults::{Fault, Faults},
     machine::{command::Op, command::Query, store::EntryStore},
-    multiraft::node::{Effects, Input, ReceivedSnapshot, SendSnapshot},
+    multiraft::node::{Effects, GroupStatus, Input, ReceivedSnapshot, SendSnapshot, Ticket},
     types::{Draw, GroupId},
 };
 use crema_api::v1;
@@ -58,7 +58,7 @@ enum Event {
     Turn(Place),
     Resume(Place),
     Round(u64),
-    Overdue(crema::multiraft::node::Ticket),
+    Overdue(Ticket),
     Incident(usize),
     Heal,
     Snapshot { from: Place, snapshot: Box<SendSnapshot> },
@@ -282,6 +282,10 @@ impl<'t> World<'t> {
         let Some(effects) = host.turn(self.now) else { return Ok(()) };
         if let Some(node) = &host.node {
             self.watch.node(place, node)?;
+            if self.trace.is_some() {
+                let standing: Vec<String> = node.status().map(|status| brief_status(&status)).collect();
+                trace!(self, "{place}: stands at {}", standing.join(" "));
+            }
         }
         let Effects { frames, replies, snapshots, events, more } = effects;
         for event in events {
@@ -370,7 +374,7 @@ impl<'t> World<'t> {
         self.queue.set(at, Event::Round(client));
     }
 
-    fn overdue(&mut self, ticket: crema::multiraft::node::Ticket) -> Outcome {
+    fn overdue(&mut self, ticket: Ticket) -> Outcome {
         let Some(open) = self.clients.open(ticket) else { return Ok(()) };
         let resumes = self.hosts[open.place].paused_until;
         if resumes + answers::GRACE > self.now {
@@ -505,6 +509,12 @@ impl<'t> World<'t> {
 }
 
 type Outcome = Result<(), (&'static str, String)>;
+
+/// A replica in a few words.
+fn brief_status(s: &GroupStatus) -> String {
+    let asleep = if s.asleep { " asleep" } else { "" };
+    format!("g{}({:?} {} {}/{}/{}{asleep})", s.group.0, s.role, s.term, s.applied, s.commit, s.last)
+}
 
 /// A frame in a few words.
 fn brief(frame: &v1::Frame) -> String {

@@ -4,7 +4,7 @@
 //! for linearizability" (2017). Calls without an answer may be placed anywhere after their begin, or nowhere; since
 //! few of them explain anything, the search first allows none in a row, then one, then more.
 
-use std::{collections::HashSet, fmt};
+use std::{collections::HashMap, fmt};
 
 use crema::types::Key;
 
@@ -77,7 +77,11 @@ struct Search<'a> {
     open_run: usize,
     /// Whether that bound cut off a move.
     cut: bool,
-    seen: HashSet<(Placed, usize, State)>,
+    /// For each set of answered calls and state: the sets of open calls (and the length of their last row) with
+    /// which it was tried. What uses more of them than a try that failed fails too.
+    seen: HashMap<(Box<[u64]>, State), Vec<(Box<[u64]>, usize)>>,
+    /// Calls with an answer, as a mask.
+    answered_mask: Box<[u64]>,
     best: (usize, Placed, State),
     steps: u64,
 }
@@ -102,8 +106,12 @@ impl<'a> Search<'a> {
         }
         let answered = calls.iter().filter(|call| call.ended.is_some()).count();
         let best = (0, Placed::none(calls.len()), State::default());
-        let seen = HashSet::new();
-        Self { calls, rules, before, after, answered, open_run: 0, cut: false, seen, best, steps: 0 }
+        let mut answered_mask = vec![0; calls.len().div_ceil(64)];
+        for (i, _) in calls.iter().enumerate().filter(|(_, call)| call.ended.is_some()) {
+            answered_mask[i / 64] |= 1 << (i % 64);
+        }
+        let (seen, answered_mask) = (HashMap::new(), answered_mask.into());
+        Self { calls, rules, before, after, answered, open_run: 0, cut: false, seen, answered_mask, best, steps: 0 }
     }
 
     fn widen(&mut self, limit: SearchLimit) -> Verdict {
@@ -137,12 +145,29 @@ impl<'a> Search<'a> {
                 Some(_) => (frame.answered + 1, 0),
                 None => (frame.answered, frame.run + 1),
             };
-            if self.seen.insert((placed.clone(), run, state.clone())) {
+            if self.is_new(&placed, run, &state) {
                 let next = self.frame(placed, answered, run, &state);
                 stack.push(next);
             }
         }
         Verdict::Impossible
+    }
+
+    /// Whether nothing at least as good was tried before; remembers it.
+    fn is_new(&mut self, placed: &Placed, run: usize, state: &State) -> bool {
+        let masked = |keep: fn(u64, u64) -> u64| -> Box<[u64]> {
+            placed.bits.iter().zip(&self.answered_mask).map(|(bits, mask)| keep(*bits, *mask)).collect()
+        };
+        let (answered, open) = (masked(|bits, mask| bits & mask), masked(|bits, mask| bits & !mask));
+        let tried = self.seen.entry((answered, state.clone())).or_default();
+        let worse = |(other, other_run): &(Box<[u64]>, usize)| {
+            *other_run <= run && other.iter().zip(&open).all(|(other, open)| other & !open == 0)
+        };
+        if tried.iter().any(worse) {
+            return false;
+        }
+        tried.push((open, run));
+        true
     }
 
     fn frame(&mut self, placed: Placed, answered: usize, run: usize, state: &State) -> Frame {

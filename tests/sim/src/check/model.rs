@@ -496,6 +496,9 @@ fn integer(value: &[u8]) -> Option<i64> {
 /// Redis's GETRANGE: inclusive, negative positions count from the end.
 fn range(value: &[u8], start: i64, end: i64) -> Bytes {
     let length = value.len() as i64;
+    if start < 0 && end < 0 && start > end {
+        return Bytes::new();
+    }
     let clamp = |at: i64| if at < 0 { (length + at).max(0) } else { at };
     let (start, end) = (clamp(start), clamp(end).min(length - 1));
     if length == 0 || start > end {
