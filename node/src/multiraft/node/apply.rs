@@ -9,7 +9,7 @@ use super::{
 use crate::{
     consensus::{Committed, CommittedKind, Output},
     machine::{codec, command::Outcome, store::EntryStore},
-    types::{LogIndex, NodeId, ReplicaId},
+    types::{LogIndex, NodeId, ReplicaId, Term},
 };
 
 /// `eraftpb.MessageType`: the two that are coalesced.
@@ -112,29 +112,21 @@ impl<S: EntryStore> Group<S> {
     }
 
     /// Gives each batch in the entry its outcomes. Was the entry another's, ours is in no log any more.
-    fn answer_waiters(
-        &mut self,
-        index: LogIndex,
-        term: crate::types::Term,
-        outcomes: Vec<Outcome>,
-        env: &mut Env<'_>,
-    ) {
-        let Some(Waiting { term: proposed, batches }) = self.waiters.remove(&index) else { return };
-        if proposed != term {
-            let leader = self.leader_node();
-            for batch in batches {
-                env.out.answer(batch, Answer::NotApplied { leader });
-            }
-            return;
-        }
-        self.deliver(batches, outcomes, env);
-    }
-
-    fn deliver(&mut self, batches: Vec<Batch>, outcomes: Vec<Outcome>, env: &mut Env<'_>) {
+    fn answer_waiters(&mut self, index: LogIndex, term: Term, outcomes: Vec<Outcome>, env: &mut Env<'_>) {
+        let later = self.waiters.split_off(&(index.next(), Term(0)));
+        let leader = self.leader_node();
         let mut outcomes = outcomes.into_iter();
-        for batch in batches {
-            let own: Vec<_> = outcomes.by_ref().take(batch.ops.len()).collect();
-            env.out.answer(batch, Answer::Done(own));
+        let mut taken = 0;
+        for ((_, proposed), waiting) in std::mem::replace(&mut self.waiters, later) {
+            for Waiting { batch, first } in waiting {
+                if proposed != term {
+                    env.out.answer(batch, Answer::NotApplied { leader });
+                    continue;
+                }
+                let own: Vec<_> = outcomes.by_ref().skip(first - taken).take(batch.ops.len()).collect();
+                taken = first + own.len();
+                env.out.answer(batch, Answer::Done(own));
+            }
         }
     }
 }

@@ -41,10 +41,11 @@ pub(super) enum State<S> {
     Shard(Box<Machine<S>>),
 }
 
-/// Batches in one entry of this replica's own log, by the term it was proposed in.
+/// A batch in one entry of this replica's own log.
 pub(super) struct Waiting {
-    pub(super) term: Term,
-    pub(super) batches: Vec<Batch>,
+    pub(super) batch: Batch,
+    /// Where its commands begin in the entry: batches before it may have been given up meanwhile.
+    pub(super) first: usize,
 }
 
 /// One group's replica here.
@@ -60,8 +61,9 @@ pub(super) struct Group<S> {
     pub(super) settings: Settings,
     /// Accepted by this leader, not in its log yet.
     pub(super) writes: VecDeque<Batch>,
-    /// In this replica's log, by index; survives the loss of leadership (PROTOCOL 1).
-    pub(super) waiters: BTreeMap<LogIndex, Waiting>,
+    /// In this replica's log, by index and term; survives the loss of leadership (PROTOCOL 1). One index may have
+    /// several: what was proposed there is cut off by another leader, and proposed again when this one is back.
+    pub(super) waiters: BTreeMap<(LogIndex, Term), Vec<Waiting>>,
     pub(super) reads: Reads,
     /// The highest stamp of an entry in this replica's log.
     pub(super) last_stamp: Timestamp,
@@ -244,12 +246,12 @@ impl<S: EntryStore> Group<S> {
             };
             env.out.answer(batch, answer);
         }
-        for (index, waiting) in &mut self.waiters {
-            for batch in waiting.batches.extract_if(.., |batch| batch.deadline_ms <= late) {
+        for ((index, _), waiting) in &mut self.waiters {
+            for Waiting { batch, .. } in waiting.extract_if(.., |waiting| waiting.batch.deadline_ms <= late) {
                 env.out.unknown(batch, *index, "no quorum confirmed it in time", env.config.faults);
             }
         }
-        self.waiters.retain(|_, waiting| !waiting.batches.is_empty());
+        self.waiters.retain(|_, waiting| !waiting.is_empty());
         for batch in self.replica.drop_reads(|batch| batch.deadline_ms <= late) {
             let answer = batch.too_late("no quorum confirmed the read in time");
             env.out.answer(batch, answer);
@@ -262,8 +264,8 @@ impl<S: EntryStore> Group<S> {
         self.health = Health::Stopped { reason: reason.clone() };
         env.out.event(Event::Health { group: self.id, health: self.health.clone() });
         self.hand_back_writes(env);
-        for (index, waiting) in std::mem::take(&mut self.waiters) {
-            for batch in waiting.batches {
+        for ((index, _), waiting) in std::mem::take(&mut self.waiters) {
+            for Waiting { batch, .. } in waiting {
                 env.out.unknown(batch, index, &reason, env.config.faults);
             }
         }

@@ -100,26 +100,16 @@ impl<S: EntryStore> Group<S> {
         self.counters.entries_proposed += 1;
         self.counters.commands_proposed += record.commands.len() as u64;
         self.stir();
-        let batches = self.plant_early_reply(batches, env);
-        self.waiters.insert(index, Waiting { term, batches });
+        let mut next = 0;
+        let place = |batch: Batch| {
+            let first = next;
+            next += batch.ops.len();
+            Waiting { batch, first }
+        };
+        let waiting = batches.into_iter().map(place).collect();
+        let waiting = plant_early_reply(waiting, env);
+        self.waiters.insert((index, term), waiting);
         true
-    }
-
-    /// The planted fault "reply before quorum": plain puts are answered while only this log has them.
-    fn plant_early_reply(&mut self, batches: Vec<Batch>, env: &mut Env<'_>) -> Vec<Batch> {
-        if !env.config.faults.has(Fault::ReplyBeforeQuorum) {
-            return batches;
-        }
-        let (early, rest): (Vec<_>, Vec<_>) = batches.into_iter().partition(|batch| {
-            batch.ops.iter().all(
-                |op| matches!(op, Op::Write(Command::Put(put)) if put.condition == Condition::Always && !put.return_old),
-            )
-        });
-        for batch in early {
-            let done = vec![Outcome::Stored { version: Version(0), old: None }; batch.ops.len()];
-            env.out.answer(batch, super::batch::Answer::Done(done));
-        }
-        rest
     }
 
     /// Whether an empty stamped entry is due: a reader waits for it, or keys have expired (PROTOCOL 2).
@@ -163,4 +153,21 @@ fn op_size(op: &Op) -> usize {
         Op::Read(_) => 64,
         Op::Write(command) => codec::command_size(command),
     }
+}
+
+/// The planted fault "reply before quorum": plain puts are answered while only this log has them.
+fn plant_early_reply(waiting: Vec<Waiting>, env: &mut Env<'_>) -> Vec<Waiting> {
+    if !env.config.faults.has(Fault::ReplyBeforeQuorum) {
+        return waiting;
+    }
+    let (early, rest): (Vec<_>, Vec<_>) = waiting.into_iter().partition(|waiting| {
+        waiting.batch.ops.iter().all(
+            |op| matches!(op, Op::Write(Command::Put(put)) if put.condition == Condition::Always && !put.return_old),
+        )
+    });
+    for Waiting { batch, .. } in early {
+        let done = vec![Outcome::Stored { version: Version(0), old: None }; batch.ops.len()];
+        env.out.answer(batch, super::batch::Answer::Done(done));
+    }
+    rest
 }

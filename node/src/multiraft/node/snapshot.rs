@@ -10,7 +10,7 @@ use crema_api::v1;
 
 use super::{
     Node,
-    group::{Env, Group, State},
+    group::{Env, Group, State, Waiting},
     out::SendSnapshot,
 };
 use crate::{
@@ -21,7 +21,7 @@ use crate::{
         capture::CaptureStep,
         store::{Entry, EntryStore},
     },
-    types::{GroupId, NodeId, ReplicaId},
+    types::{GroupId, NodeId, ReplicaId, Term},
 };
 
 /// An offered snapshot is dropped when it was not sent for so many ticks.
@@ -217,9 +217,9 @@ impl<S: EntryStore> Group<S> {
         self.offer_no_snapshot();
         self.publish();
         self.replica.applied(self.applied());
-        let later = self.waiters.split_off(&self.applied().next());
-        for (index, waiting) in std::mem::replace(&mut self.waiters, later) {
-            for batch in waiting.batches {
+        let later = self.waiters.split_off(&(self.applied().next(), Term(0)));
+        for ((index, _), waiting) in std::mem::replace(&mut self.waiters, later) {
+            for Waiting { batch, .. } in waiting {
                 env.out.unknown(batch, index, "a snapshot took the place of the log entry", env.config.faults);
             }
         }

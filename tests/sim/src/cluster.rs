@@ -1,0 +1,66 @@
+//! The cluster that a run begins with: its map, as forming would have made it.
+
+use std::collections::BTreeMap;
+
+use crema::{
+    cluster::map::{
+        ClusterMap, FIRST_FEATURE_LEVEL, Member, MemberState, ReplicaAt, ReplicaSet, SUPPORTED_LEVELS, SharedSettings,
+    },
+    machine::store::Capacity,
+    partitioning::SlotHash,
+    types::{ClusterUid, GroupId, Incarnation, ReplicaId},
+};
+
+use crate::{host::node_id, net::Place, plan::Plan};
+
+/// The meta group has at most so many voters.
+const META_VOTERS: usize = 5;
+
+/// The life of the node at a place.
+#[must_use]
+pub fn incarnation(place: Place) -> Incarnation {
+    Incarnation(0x1000 + place as u128)
+}
+
+/// The map of a new cluster.
+#[must_use]
+pub fn map(plan: &Plan) -> ClusterMap {
+    let mut next_replica = 1;
+    let mut set = |first: usize, count: usize, voters: usize| {
+        let replicas = (0..count).map(|i| {
+            next_replica += 1;
+            let place = (first + i) % plan.nodes;
+            ReplicaAt { replica: ReplicaId(next_replica - 1), node: node_id(place), learner: i >= voters }
+        });
+        ReplicaSet { generation: 1, replicas: replicas.collect() }
+    };
+    let mut groups = BTreeMap::from([(GroupId::META, set(0, plan.nodes, META_VOTERS))]);
+    for shard in 0..plan.shards {
+        groups.insert(GroupId::of_shard(shard), set(shard as usize, plan.replicas, plan.replicas));
+    }
+    let capacity = Capacity { max_entries: plan.max_entries, max_bytes: 0 };
+    ClusterMap {
+        uid: ClusterUid(0xc0ffee),
+        version: 1,
+        feature_level: FIRST_FEATURE_LEVEL,
+        num_shards: plan.shards,
+        slot_hash: SlotHash::XxHash64,
+        replication_factor: plan.replicas as u32,
+        members: (0..plan.nodes).map(|place| (node_id(place), member(place))).collect(),
+        groups,
+        next_replica: ReplicaId(next_replica),
+        settings: SharedSettings { capacity, ..SharedSettings::default() },
+    }
+}
+
+fn member(place: Place) -> Member {
+    Member {
+        incarnation: incarnation(place),
+        address: format!("node-{place}:7000"),
+        host: String::new(),
+        zone: String::new(),
+        state: MemberState::Up,
+        levels: SUPPORTED_LEVELS,
+        client_address: String::new(),
+    }
+}
