@@ -7,7 +7,11 @@ use crema::{
     checkpoint,
     cluster::map::ClusterMap,
     faults::{Fault, Faults},
-    machine::{command::Op, command::Query, store::EntryStore},
+    machine::{
+        command::Op,
+        command::Query,
+        store::{Entry, EntryStore},
+    },
     multiraft::node::{Effects, GroupStatus, Input, ReceivedSnapshot, SendSnapshot, Ticket},
     types::{Draw, GroupId},
 };
@@ -61,7 +65,10 @@ enum Event {
     Overdue(Ticket),
     Incident(usize),
     Heal,
-    Snapshot { from: Place, snapshot: Box<SendSnapshot> },
+    Snapshot {
+        from: Place,
+        snapshot: Box<SendSnapshot>,
+    },
     /// Have the nodes converged? Then the last calls; then the end.
     Probe,
 }
@@ -446,8 +453,7 @@ impl<'t> World<'t> {
         let Some(shard) = group.shard() else { return };
         let Some(machine) = self.hosts[place].node.as_mut().and_then(|node| node.machine_mut(group)) else { return };
         let Some(entry) = machine.store().get(&hidden_key(shard)) else { return };
-        let mut damaged = (*entry).clone();
-        damaged.value = b"damaged".as_slice().into();
+        let damaged = Entry::new(entry.key(), b"damaged", entry.version(), entry.expires_at());
         machine.store_mut().insert(damaged.into());
         self.watch.damage(place, group);
     }
@@ -480,8 +486,7 @@ impl<'t> World<'t> {
     }
 
     fn probe_recovery(&mut self) -> Outcome {
-        let nodes: Vec<_> =
-            self.hosts.iter().filter_map(|host| Some((host.place, host.node.as_ref()?))).collect();
+        let nodes: Vec<_> = self.hosts.iter().filter_map(|host| Some((host.place, host.node.as_ref()?))).collect();
         let missing = if self.clients.is_idle() { convergence::missing(&nodes) } else { Some("open calls".into()) };
         match missing {
             None => self.last_calls(),
