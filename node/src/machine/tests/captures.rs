@@ -8,8 +8,8 @@ use super::arbitrary;
 use crate::{
     checkpoint::{Encoder, Head},
     machine::{
-        LogRecord, Machine, RestoreError,
-        capture::{CaptureStep, MachineHead},
+        LogRecord, Machine,
+        capture::{CaptureStep, MachineHead, RestoreError},
         command::{Command, Condition, Expiry, Put},
         model::ModelStore,
         store::Entry,
