@@ -160,10 +160,7 @@ impl<S: EntryStore> Machine<S> {
     pub fn read(&self, query: &Query, now: Timestamp) -> Result<Outcome, NeedsStamp> {
         let mut view = self.view(self.log_time, now);
         let outcome = view.answer(query);
-        match view.undecided {
-            Some(at) => Err(NeedsStamp { at }),
-            None => Ok(outcome),
-        }
+        view.needs().map_or(Ok(outcome), Err)
     }
 
     /// Tells the tier which keys a read has touched; for the caller of [`Self::read`], when it is not in a hurry.
@@ -323,7 +320,7 @@ impl<S: EntryStore> Machine<S> {
     }
 
     fn view(&self, log_time: Timestamp, now: Timestamp) -> View<'_, S> {
-        View { store: &self.store, deadlines: &self.deadlines, log_time, now, undecided: None }
+        View { store: &self.store, deadlines: &self.deadlines, log_time, now, undecided: false }
     }
 
     fn next_version(&mut self) -> Version {
