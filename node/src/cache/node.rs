@@ -15,7 +15,7 @@ use super::{
     view::NodeView,
 };
 use crate::{
-    cluster::{ClusterMap, ClusterSpec, FormConfig, Former},
+    cluster::{ClusterMap, ClusterSpec, FormConfig, FormError, Former},
     error::Error,
     faults::Faults,
     grpc::{ClusterToken, GrpcConfig, GrpcDoor},
@@ -96,7 +96,10 @@ impl StartingNode {
             client_address: options.client_address.clone(),
             faults: Faults::none(),
         });
-        let former = former.map_err(|error| Error::Fatal(error.to_string()))?;
+        let former = former.map_err(|error| {
+            let field = if matches!(error, FormError::BadList { .. }) { "peers" } else { "cluster settings" };
+            Error::Invalid { field, reason: error.to_string() }
+        })?;
         let listener = TcpListener::bind(options.listen).await;
         let listener =
             listener.map_err(|error| Error::Fatal(format!("listen for peers on {}: {error}", options.listen)))?;
@@ -151,6 +154,7 @@ impl StartingNode {
                 return Err(Error::Fatal(error.to_string()));
             }
         };
+        warn_of_differences(&options.spec, &map);
         let config = RuntimeConfig {
             node: options.node,
             incarnation,
@@ -171,7 +175,12 @@ impl StartingNode {
         });
         let handle = runtime.handle();
         view.set_joined(map.clone(), handle.clone());
-        router.join(Joined { runtime: handle.clone(), shard_map: map.shard_map().into(), readers });
+        router.join(Joined {
+            runtime: handle.clone(),
+            shard_map: map.shard_map().into(),
+            readers,
+            metrics: metrics.clone(),
+        });
         tokio::spawn(log_events(events));
         tokio::spawn(pump::run(handle, metrics.clone(), stop.clone()));
         Ok(RunningNode { router, view, metrics, map, runtime, stop, grpc })
@@ -226,6 +235,23 @@ impl RunningNode {
         // A peer's stream may outlast the door; it ends with the task.
         grpc.abort();
         let _ = grpc.await;
+    }
+}
+
+/// The cluster was formed by the member with the lowest number, by its settings.
+fn warn_of_differences(wanted: &ClusterSpec, map: &ClusterMap) {
+    let formed = ClusterSpec {
+        num_shards: map.num_shards,
+        slot_hash: map.slot_hash,
+        replication_factor: map.replication_factor,
+        settings: map.settings,
+    };
+    if *wanted != formed {
+        tracing::warn!(
+            ?wanted,
+            ?formed,
+            "this node was started with other settings than its cluster has; the cluster's hold"
+        );
     }
 }
 

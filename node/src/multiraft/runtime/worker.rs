@@ -135,6 +135,7 @@ impl<S: EntryStore> Worker<S> {
             Mail::SessionDown { peer, session } => Input::SessionDown { peer, session },
             Mail::Frame { from, session, frame, permit } => {
                 drop(permit);
+                self.board.count_frames(self.number, 0, 1);
                 Input::Frame { from, session, frame: *frame }
             }
             Mail::Snapshot(snapshot) => Input::Snapshot(snapshot),
@@ -166,6 +167,7 @@ impl<S: EntryStore> Worker<S> {
 
     fn perform(&mut self, now: Now, effects: Effects) {
         let Effects { frames, replies, snapshots, events, more: _ } = effects;
+        self.board.count_frames(self.number, frames.len() as u64, 0);
         for (to, frame) in frames {
             if let Err(refused) = self.peers.send(to, frame) {
                 // It never left: what it carried of clients may go another way.
