@@ -32,6 +32,9 @@ use crate::{
 /// How long leaderships may take to move when the node stops.
 const RESIGN_PATIENCE: Duration = Duration::from_secs(3);
 
+/// How long gRPC requests under way may take when the node stops.
+const GRPC_DRAIN: Duration = Duration::from_secs(1);
+
 /// What a node is started with.
 #[derive(Clone, Debug)]
 pub struct NodeOptions {
@@ -229,12 +232,13 @@ impl RunningNode {
     /// Stops. [`Self::resign`] before, or the others wait for an election; close the doors of the caller before, so
     /// that nobody waits for an answer any more.
     pub async fn shutdown(self) {
-        let Self { runtime, stop, grpc, .. } = self;
-        runtime.shutdown().await;
+        let Self { runtime, stop, mut grpc, .. } = self;
         stop.cancel();
-        // A peer's stream may outlast the door; it ends with the task.
+        // Requests under way are answered while the shards still run. The door itself lasts as long as the peers'
+        // streams, which end with the runtime.
+        let _ = tokio::time::timeout(GRPC_DRAIN, &mut grpc).await;
+        runtime.shutdown().await;
         grpc.abort();
-        let _ = grpc.await;
     }
 }
 

@@ -82,12 +82,6 @@ impl<S: EntryStore> Node<S> {
     pub fn group_status(&self, group: GroupId) -> Option<GroupStatus> {
         self.groups.get(&group).map(Group::status)
     }
-
-    /// Local batches that wait for another node's answer.
-    #[must_use]
-    pub fn forwards_in_flight(&self) -> usize {
-        self.forwards.len()
-    }
 }
 
 impl<S: EntryStore> Group<S> {
