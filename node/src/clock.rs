@@ -42,9 +42,16 @@ impl ClockTable {
 
     /// The stamp for an entry proposed now, never below `last`, the stamp of the last appended entry.
     pub fn stamp(&mut self, last: Timestamp, now: Now) -> Timestamp {
-        let stamp = last.max(self.unclamped(now));
-        self.carried = Some((stamp, now.mono_ms));
-        stamp
+        // Carried without `last`: one shard whose log time is far ahead must not lift the others.
+        let own = self.unclamped(now);
+        self.carried = Some((own, now.mono_ms));
+        last.max(own)
+    }
+
+    /// Whether there is a time to stamp with: a majority's, or one carried forward from a majority's.
+    #[must_use]
+    pub fn is_known(&self, now: Now) -> bool {
+        self.carried.is_some() || self.median(now).is_some()
     }
 
     /// What [`Self::stamp`] would give, without giving it.

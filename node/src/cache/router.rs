@@ -17,7 +17,7 @@ use crate::{
     error::Error,
     machine::{
         codec,
-        command::{Op, Outcome, Query},
+        command::{Op, Outcome, Query, Refusal},
         read,
         store::Entry,
     },
@@ -27,7 +27,7 @@ use crate::{
         runtime::RuntimeHandle,
     },
     partitioning::ShardMap,
-    types::{ShardId, Timestamp},
+    types::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ShardId, Timestamp},
 };
 
 /// Operations of one shard that go into one log entry at most: below the entry's limit by more than any framing.
@@ -243,20 +243,13 @@ impl Call {
         }
         let mut bytes = 0;
         let fits = |op: &&Op| {
-            bytes += size(op);
+            bytes += codec::op_size(op);
             bytes <= MAX_CALL_BYTES
         };
         let count = self.ops.iter().take_while(fits).count().max(1);
         let ops: Vec<Op> = self.ops.drain(..count).collect();
-        self.bytes -= ops.iter().map(size).sum::<usize>();
+        self.bytes -= ops.iter().map(codec::op_size).sum::<usize>();
         (self.places.drain(..count).collect(), ops)
-    }
-}
-
-fn size(op: &Op) -> usize {
-    match op {
-        Op::Read(_) => 64,
-        Op::Write(command) => codec::command_size(command),
     }
 }
 
@@ -270,12 +263,24 @@ fn check(op: &Op, shard: ShardId, map: &ShardMap) -> Result<usize, Error> {
         let reason = format!("{shard}; this cluster has shards 0 to {}", map.num_shards() - 1);
         return Err(Error::Invalid { field: "shard", reason });
     }
-    let bytes = size(op);
+    codec::check_op(op).map_err(refused)?;
+    let bytes = codec::op_size(op);
     if bytes > MAX_CALL_BYTES {
         let reason = format!("it takes {bytes} bytes; one command or atomic batch may take {MAX_CALL_BYTES}");
         return Err(Error::Invalid { field: "command", reason });
     }
     Ok(bytes)
+}
+
+/// An operation that must not reach a log, for its client.
+fn refused(refusal: Refusal) -> Error {
+    let reason = match refusal {
+        Refusal::TooLong => format!(
+            "a key has 1 to {MAX_KEY_BYTES} bytes, a value up to {MAX_VALUE_BYTES}, and a command or atomic batch up to {MAX_CALL_BYTES}"
+        ),
+        other => format!("its parts don't fit together ({other:?}); a key has at least one byte"),
+    };
+    Error::Invalid { field: "command", reason }
 }
 
 /// Puts a shard's answer in the places of its operations.

@@ -30,6 +30,9 @@ const MAX_INFLIGHT_MESSAGES: usize = 256;
 /// Proposed bytes that are not committed yet; beyond it proposals wait in the group.
 const MAX_UNCOMMITTED_BYTES: u64 = 64 << 20;
 
+/// Entries that the next leader may lack when a transfer begins: a round trip or two of a busy shard.
+const TRANSFER_LAG: u64 = 256;
+
 /// What a replica is made from.
 #[derive(Clone, Debug)]
 pub struct ReplicaConfig {
@@ -237,6 +240,7 @@ impl<R> Replica<R> {
     pub fn step(&mut self, message: v1::RaftMessage) -> Result<(), String> {
         let read_now = Timestamp(message.read_now_ms);
         let message = convert::from_wire(message).map_err(|error| error.to_string())?;
+        self.check(&message)?;
         // raft-rs takes it on trust that the entries follow the index, and acknowledges by counting them.
         if message.get_msg_type() == MessageType::MsgAppend
             && message.entries.iter().zip(message.index + 1..).any(|(entry, index)| entry.index != index)
@@ -255,6 +259,30 @@ impl<R> Replica<R> {
             Ok(()) | Err(raft::Error::StepPeerNotFound) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
+    }
+
+    /// Refuses what would make raft-rs panic.
+    fn check(&self, message: &raft::eraftpb::Message) -> Result<(), String> {
+        let entries = message.entries.len();
+        match message.get_msg_type() {
+            MessageType::MsgReadIndex | MessageType::MsgReadIndexResp if entries != 1 => {
+                Err(format!("a read index with {entries} contexts"))
+            }
+            MessageType::MsgHeartbeat
+                if message.term >= self.standing.term.0 && message.commit > self.standing.last.0 =>
+            {
+                Err(format!("a heartbeat commits {}; the log ends at {}", message.commit, self.standing.last))
+            }
+            MessageType::MsgAppend if message.index == u64::MAX => Err("an append after the last index".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// The snapshot that raft has taken and that is not installed yet.
+    #[must_use]
+    pub fn pending_snapshot(&self) -> Option<SnapshotPoint> {
+        let meta = self.raw.raft.raft_log.unstable.snapshot.as_ref()?.get_metadata();
+        Some(SnapshotPoint { index: meta.index, term: meta.term })
     }
 
     /// Appends an entry to the leader's log and says where; it is committed, overwritten or lost later.
@@ -456,11 +484,15 @@ impl<R> Replica<R> {
         all
     }
 
-    /// Hands the leadership to a voter whose log is complete; says whether that was begun (PROTOCOL 14).
+    /// Hands the leadership to a voter that is nearly level; says whether that was begun (PROTOCOL 14). Under load
+    /// none is level at any moment, so the last entries are sent within the transfer.
     pub fn transfer_to(&mut self, to: ReplicaId) -> bool {
         let voter = self.raw.raft.prs().conf().voters().contains(to.0);
-        let level = self.matches().contains(&(to, self.standing.last));
-        if !self.takes_proposals() || !voter || !level || to == self.config.replica {
+        // raft-rs brings it level while proposals wait, and only then tells it to stand for election.
+        let close =
+            |(id, matched): &(ReplicaId, LogIndex)| *id == to && matched.0 + TRANSFER_LAG >= self.standing.last.0;
+        let close = self.matches().iter().any(close);
+        if !self.takes_proposals() || !voter || !close || to == self.config.replica {
             return false;
         }
         self.raw.transfer_leader(to.0);

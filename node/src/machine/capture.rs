@@ -132,7 +132,8 @@ impl<S: EntryStore> Machine<S> {
         machine.applied = head.applied;
         machine.log_time = head.log_time;
         machine.last_version = head.last_version;
-        machine.finish();
+        // Not published: readers keep the state they have until the caller puts this one in its place.
+        machine.recent.record(machine.applied, machine.hash.0);
         Ok(machine)
     }
 

@@ -184,6 +184,15 @@ pub fn command_size(command: &Command) -> usize {
         }
 }
 
+/// As [`command_size`], of an operation: a read among writes goes into the log too.
+#[must_use]
+pub fn op_size(op: &Op) -> usize {
+    match op {
+        Op::Read(query) => COMMAND_OVERHEAD_BYTES + query_size(query),
+        Op::Write(command) => command_size(command),
+    }
+}
+
 fn condition_size(condition: &Condition) -> usize {
     match condition {
         Condition::IfValue(value) => value.len() + 16,

@@ -33,7 +33,6 @@ impl<S: EntryStore> Group<S> {
                 }
                 self.apply(entry, env);
             }
-            self.publish();
             self.replica.applied(last);
         }
         for answer in reads {
@@ -42,7 +41,7 @@ impl<S: EntryStore> Group<S> {
         self.serve_reads(env);
     }
 
-    /// Readers may rely on what was applied only from here on; replies leave later still, with the turn's effects.
+    /// Readers see the state that a snapshot brought only from here on.
     pub(super) fn publish(&mut self) {
         if let State::Shard(machine) = &mut self.state {
             let (applied, log_time) = (machine.applied(), machine.log_time());
@@ -121,6 +120,10 @@ impl<S: EntryStore> Group<S> {
             for Waiting { batch, first } in waiting {
                 if proposed != term {
                     env.out.answer(batch, Answer::NotApplied { leader });
+                    continue;
+                }
+                if !self.health.is_serving() {
+                    env.out.unknown(batch, index, "this replica's state is not to be trusted", env.config.faults);
                     continue;
                 }
                 let own: Vec<_> = outcomes.by_ref().skip(first - taken).take(batch.ops.len()).collect();

@@ -12,6 +12,9 @@ use crate::{
 /// Nominations in one go: more would only make one entry large.
 const MAX_NOMINATIONS: u64 = 1_000;
 
+/// Keys of evictions in one entry, in bytes.
+const MAX_EVICTION_BYTES: usize = 1 << 20;
+
 /// What the leader wants to evict.
 #[derive(Debug, Default)]
 pub(super) struct Evictions {
@@ -30,9 +33,19 @@ struct Flying {
 }
 
 impl Evictions {
+    /// What goes into the next entry: some, if the keys are so large that all would make it hard to send.
     pub(super) fn take_waiting(&mut self) -> Vec<(Key, Version)> {
-        self.since_tick = None;
-        std::mem::take(&mut self.waiting)
+        let mut bytes = 0;
+        let fits = |(key, _): &&(Key, Version)| {
+            bytes += key.len() + 16;
+            bytes <= MAX_EVICTION_BYTES
+        };
+        let count = self.waiting.iter().take_while(fits).count();
+        let taken = self.waiting.drain(..count).collect();
+        if self.waiting.is_empty() {
+            self.since_tick = None;
+        }
+        taken
     }
 
     pub(super) fn put_back(&mut self, evictions: Vec<(Key, Version)>, tick: u64) {

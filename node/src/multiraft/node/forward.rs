@@ -15,7 +15,11 @@ use super::{
 use crate::{
     error::Error,
     faults::{Fault, Faults},
-    machine::{codec, command::Outcome, store::EntryStore},
+    machine::{
+        codec,
+        command::{Op, Outcome},
+        store::EntryStore,
+    },
     types::{GroupId, LogIndex, NodeId, Now},
 };
 
@@ -29,6 +33,9 @@ pub(super) const UNKNOWN: u32 = 2;
 pub(super) const BUSY: u32 = 3;
 /// Not applied, and trying again won't help in time.
 pub(super) const UNAVAILABLE: u32 = 4;
+
+/// Operations of one forward: the router's own bound, so that with evictions they still fit an entry.
+const MAX_FORWARD_BYTES: usize = 10 << 20;
 
 struct Sent {
     batch: Batch,
@@ -68,6 +75,12 @@ impl super::out::Out {
     }
 }
 
+/// What another node's router should have refused is refused here (PROTOCOL 5).
+fn may_be_proposed(ops: &[Op]) -> bool {
+    let bytes: usize = ops.iter().map(codec::op_size).sum();
+    bytes <= MAX_FORWARD_BYTES && ops.iter().all(|op| codec::check_op(op).is_ok())
+}
+
 impl<S: EntryStore> Node<S> {
     /// Sends a local batch to the node that leads its group.
     pub(super) fn forward(&mut self, now: Now, to: NodeId, batch: Batch) {
@@ -85,14 +98,19 @@ impl<S: EntryStore> Node<S> {
 
     pub(super) fn on_forward(&mut self, now: Now, from: NodeId, session: u64, forward: v1::Forward) {
         // A sequence that was seen is a duplicate: its answer is under way already.
-        if !self.peers.accept_sequence(from, forward.sequence) {
+        let group = GroupId(forward.group);
+        if !self.peers.accept_sequence(from, group, forward.sequence) {
             return;
         }
-        let group = GroupId(forward.group);
         let origin = Origin::Remote { node: from, session, sequence: forward.sequence };
         let deadline_ms = now.mono_ms.saturating_add(forward.timeout_ms);
         let ops: Result<Vec<_>, _> = forward.ops.iter().map(codec::decode_op).collect();
         match (ops, self.routes.get_mut(&group)) {
+            (Ok(ops), _) if !may_be_proposed(&ops) => {
+                let batch = Batch { origin, group, ops: Vec::new(), deadline_ms, hold_until_tick: 0 };
+                let reason = format!("node {from} sent operations that must not reach a log");
+                self.out.answer(batch, Answer::Failed(Error::Unavailable { reason }));
+            }
             (Ok(ops), Some(route)) if route.is_full() => {
                 let batch = Batch { origin, group, ops, deadline_ms, hold_until_tick: 0 };
                 self.out.answer(batch, Answer::Failed(Error::Busy { what: "the shard's leader" }));
@@ -113,9 +131,9 @@ impl<S: EntryStore> Node<S> {
         }
     }
 
-    pub(super) fn on_forward_reply(&mut self, from: NodeId, reply: v1::ForwardReply) {
+    pub(super) fn on_forward_reply(&mut self, from: NodeId, session: u64, reply: v1::ForwardReply) {
         let Some(sent) = self.forwards.sent.get_mut(&reply.sequence) else { return };
-        if sent.to != from {
+        if (sent.to, sent.session) != (from, session) {
             return;
         }
         let outcomes: Result<Vec<_>, _> = reply.outcomes.iter().map(codec::decode_outcome).collect();

@@ -59,6 +59,8 @@ pub(super) struct Group<S> {
     pub(super) replica: Replica<Batch>,
     pub(super) state: State<S>,
     pub(super) settings: Settings,
+    /// The term in which this leader has proposed the settings.
+    pub(super) settings_term: Term,
     /// Accepted by this leader, not in its log yet.
     pub(super) writes: VecDeque<Batch>,
     /// In this replica's log, by index and term; survives the loss of leadership (PROTOCOL 1). One index may have
@@ -120,13 +122,14 @@ impl<S: EntryStore> Group<S> {
                 policy: map.settings.eviction,
                 default_ttl_ms: map.settings.default_ttl_ms,
             },
+            settings_term: Term(0),
             writes: VecDeque::new(),
             waiters: BTreeMap::new(),
             reads: Reads::default(),
             last_stamp: Timestamp(0),
             rest: Rest::default(),
             snapshots: Snapshots::default(),
-            hashes: Hashes::new(set.voters().count()),
+            hashes: Hashes::new(set.voters().map(|at| at.replica).collect()),
             evictions: Evictions::default(),
             health: Health::Serving,
             uid: map.uid,
@@ -220,7 +223,7 @@ impl<S: EntryStore> Group<S> {
     }
 
     /// Writes that never reached the log find another way.
-    fn hand_back_writes(&mut self, env: &mut Env<'_>) {
+    pub(super) fn hand_back_writes(&mut self, env: &mut Env<'_>) {
         let leader = self.leader_node();
         for batch in self.writes.drain(..) {
             env.out.answer(batch, Answer::NotApplied { leader });
@@ -262,6 +265,8 @@ impl<S: EntryStore> Group<S> {
     /// This replica takes part no more: it has met what it can't apply, or has no majority to agree with.
     pub(super) fn stop(&mut self, reason: String, env: &mut Env<'_>) {
         self.health = Health::Stopped { reason: reason.clone() };
+        self.offer_no_snapshot();
+        self.snapshots.forget_staged();
         env.out.event(Event::Health { group: self.id, health: self.health.clone() });
         self.hand_back_writes(env);
         for ((index, _), waiting) in std::mem::take(&mut self.waiters) {

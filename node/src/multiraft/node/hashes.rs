@@ -1,7 +1,7 @@
 //! State hashes are compared (PROTOCOL 9): every replica tells every other its hash at the same indexes, and whoever
 //! differs from a majority knows that it is the corrupt one, leader or not.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crema_api::v1;
 
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     faults::Fault,
     machine::store::EntryStore,
-    types::{LogIndex, ReplicaId},
+    types::{LogIndex, NodeId, ReplicaId},
 };
 
 /// Indexes for which reports are kept: replicas that are further apart don't compare.
@@ -49,7 +49,7 @@ impl Health {
 /// What the replicas of a group reported.
 #[derive(Debug)]
 pub(super) struct Hashes {
-    voters: usize,
+    voters: BTreeSet<ReplicaId>,
     reports: BTreeMap<LogIndex, BTreeMap<ReplicaId, u128>>,
 }
 
@@ -63,7 +63,7 @@ enum Verdict {
 }
 
 impl Hashes {
-    pub(super) fn new(voters: usize) -> Self {
+    pub(super) fn new(voters: BTreeSet<ReplicaId>) -> Self {
         Self { voters, reports: BTreeMap::new() }
     }
 
@@ -77,11 +77,14 @@ impl Hashes {
     fn verdict(&self, index: LogIndex, own: ReplicaId) -> Verdict {
         let Some(reports) = self.reports.get(&index) else { return Verdict::Open };
         let Some(hash) = reports.get(&own) else { return Verdict::Open };
-        let count = |hash: &u128| reports.values().filter(|other| *other == hash).count();
-        let majority = reports.values().find(|hash| count(hash) * 2 > self.voters);
+        // Only voters are counted: a learner's report decides nothing.
+        let votes: Vec<&u128> =
+            reports.iter().filter(|(from, _)| self.voters.contains(from)).map(|(_, hash)| hash).collect();
+        let count = |hash: &u128| votes.iter().filter(|other| **other == hash).count();
+        let majority = votes.iter().copied().find(|hash| count(hash) * 2 > self.voters.len());
         match majority {
             Some(majority) if majority != hash => Verdict::Corrupt,
-            None if reports.len() >= self.voters && self.voters > 1 => Verdict::NoMajority,
+            None if votes.len() >= self.voters.len() && votes.len() > 1 => Verdict::NoMajority,
             Some(_) | None => Verdict::Open,
         }
     }
@@ -110,9 +113,9 @@ impl<S: EntryStore> Group<S> {
         self.judge(index, env);
     }
 
-    pub(super) fn on_hash_report(&mut self, report: &v1::HashReport, env: &mut Env<'_>) {
+    pub(super) fn on_hash_report(&mut self, node: NodeId, report: &v1::HashReport, env: &mut Env<'_>) {
         let Ok(hash) = <[u8; 16]>::try_from(report.hash.as_ref()) else { return };
-        if report.generation != self.generation || !self.nodes.contains_key(&ReplicaId(report.from)) {
+        if report.generation != self.generation || self.nodes.get(&ReplicaId(report.from)) != Some(&node) {
             return;
         }
         let (index, from) = (LogIndex(report.index), ReplicaId(report.from));
@@ -134,6 +137,7 @@ impl<S: EntryStore> Group<S> {
                 self.health = Health::Corrupt { index };
                 env.out.event(Event::Health { group: self.id, health: self.health.clone() });
                 self.offer_no_snapshot();
+                self.hand_back_writes(env);
             }
             Verdict::NoMajority => {
                 let reason = format!("{}: no two replicas agree on the state at entry {index}", self.id);

@@ -53,13 +53,14 @@ impl Default for Rest {
 /// What is known of the peers' beats, for the lanes of this worker.
 #[derive(Debug, Default)]
 pub(super) struct Beats {
-    last_heard_tick: BTreeMap<NodeId, u64>,
+    /// By lane: a worker of the other node that has stopped must not hide behind its neighbours.
+    last_heard_tick: BTreeMap<(NodeId, u32), u64>,
     mismatches: BTreeMap<(NodeId, u32), u32>,
 }
 
 impl Beats {
     pub(super) fn forget(&mut self, peer: NodeId) {
-        self.last_heard_tick.remove(&peer);
+        self.last_heard_tick.retain(|(node, _), _| *node != peer);
         self.mismatches.retain(|(node, _), _| *node != peer);
     }
 }
@@ -136,6 +137,7 @@ impl<S: EntryStore> Group<S> {
             && self.replica.standing().last == self.applied()
             && self.health.is_serving()
             && !self.is_capturing()
+            && !self.snapshots.is_offering()
     }
 
     fn ask_to_sleep(&mut self, env: &mut Env<'_>) {
@@ -227,18 +229,20 @@ impl<S: EntryStore> Group<S> {
 impl<S: EntryStore> Node<S> {
     /// Tells every peer that this worker lives, what its clock shows, and which groups it leads asleep.
     pub(super) fn send_beats(&mut self, now: Now) {
+        for peer in self.out.sessions.keys().copied().collect::<Vec<_>>() {
+            self.send_beat(now, peer);
+        }
+    }
+
+    pub(super) fn send_beat(&mut self, now: Now, peer: NodeId) {
         let lanes: Vec<u32> = (0..LANES).filter(|lane| self.config.lanes.owns_lane(*lane)).collect();
-        let peers: Vec<NodeId> = self.out.sessions.keys().copied().collect();
-        for peer in peers {
-            let led = |group: &Group<S>| {
-                group.is_asleep() && group.replica.is_leader() && group.nodes.values().any(|node| *node == peer)
-            };
-            let digests = self.digests(led);
-            let digests = lanes.iter().map(|lane| digests.get(lane).copied().unwrap_or(0)).collect();
-            let beat = v1::LaneBeat { lanes: lanes.clone(), digests, wall_ms: now.wall.0 };
-            if let Some(frame) = self.out.to(peer, 16 * lanes.len()) {
-                frame.beats.push(beat);
-            }
+        let led = |group: &Group<S>| {
+            group.is_asleep() && group.replica.is_leader() && group.nodes.values().any(|node| *node == peer)
+        };
+        let digests = self.digests(led);
+        let digests = lanes.iter().map(|lane| digests.get(lane).copied().unwrap_or(0)).collect();
+        if let Some(frame) = self.out.to(peer, 16 * lanes.len()) {
+            frame.beats.push(v1::LaneBeat { lanes, digests, wall_ms: now.wall.0 });
         }
     }
 
@@ -253,12 +257,12 @@ impl<S: EntryStore> Node<S> {
 
     pub(super) fn on_beat(&mut self, now: Now, from: NodeId, beat: &v1::LaneBeat) {
         self.clock.hear(from, crate::types::Timestamp(beat.wall_ms), now);
-        self.peers.beats.last_heard_tick.insert(from, self.tick);
         let own = self.digests(|group| sleeps_under(group, from));
         for (lane, digest) in beat.lanes.iter().zip(&beat.digests) {
-            if !self.config.lanes.owns_lane(*lane) {
+            if *lane >= LANES || !self.config.lanes.owns_lane(*lane) {
                 continue;
             }
+            self.peers.beats.last_heard_tick.insert((from, *lane), self.tick);
             let mismatches = self.peers.beats.mismatches.entry((from, *lane)).or_default();
             if own.get(lane).copied().unwrap_or(0) == *digest {
                 *mismatches = 0;
@@ -278,12 +282,13 @@ impl<S: EntryStore> Node<S> {
             return;
         }
         let patience = self.config.timings.election_ticks as u64 * 2;
-        let leaders: BTreeSet<NodeId> =
-            self.groups.values().filter(|group| group.is_asleep()).filter_map(Group::leader_node).collect();
-        for leader in leaders {
-            let heard = self.peers.beats.last_heard_tick.get(&leader).copied().unwrap_or(0);
+        let sleepers = self.groups.iter().filter(|(_, group)| group.is_asleep() && !group.replica.is_leader());
+        let beds: BTreeSet<(NodeId, u32)> =
+            sleepers.filter_map(|(id, group)| Some((group.leader_node()?, lane_of(*id)))).collect();
+        for (leader, lane) in beds {
+            let heard = self.peers.beats.last_heard_tick.get(&(leader, lane)).copied().unwrap_or(0);
             if self.tick > heard + patience || !self.out.sessions.contains_key(&leader) {
-                self.wake_led_by(now, leader, |_| true);
+                self.wake_led_by(now, leader, |group| lane_of(group) == lane);
             }
         }
     }

@@ -261,7 +261,7 @@ impl<S: EntryStore> Node<S> {
     pub fn input(&mut self, now: Now, input: Input) {
         match input {
             Input::Tick => self.on_tick(now),
-            Input::SessionUp { peer, session } => self.on_session_up(peer, session),
+            Input::SessionUp { peer, session } => self.on_session_up(now, peer, session),
             Input::SessionDown { peer, session } => self.on_session_down(peer, session),
             Input::Frame { from, session, frame } => self.on_frame(now, from, session, frame),
             Input::Undelivered { to, frame } => self.on_undelivered(to, *frame),

@@ -18,6 +18,8 @@ use crate::{
 
 /// A frame is cut when it holds about this much, so that one message of the stream stays below its limit.
 const FRAME_BYTES: usize = 2 << 20;
+/// A single outcome beyond this can't be forwarded: with its frame it would pass the stream's message limit.
+const MAX_OUTCOME_BYTES: usize = 15 << 20;
 /// Outcomes of one forward are cut into replies of about this size.
 const REPLY_BYTES: usize = 4 << 20;
 
@@ -144,17 +146,18 @@ impl Out {
             (Origin::Local(ticket), Answer::Failed(error)) => self.effects.replies.push((ticket, Err(error))),
             (Origin::Remote { node, session, sequence }, answer) => {
                 if self.sessions.get(&node) == Some(&session) {
-                    self.reply(node, batch.group, sequence, answer);
+                    let read_only = batch.is_read_only();
+                    self.reply(node, batch.group, sequence, answer, read_only);
                 }
             }
         }
     }
 
-    fn reply(&mut self, node: NodeId, group: GroupId, sequence: u64, answer: Answer) {
+    fn reply(&mut self, node: NodeId, group: GroupId, sequence: u64, answer: Answer, read_only: bool) {
         let group = group.0;
         let bare = |status, reason| v1::ForwardReply { group, sequence, status, reason, ..Default::default() };
         let reply = match answer {
-            Answer::Done(outcomes) => return self.reply_done(node, group, sequence, &outcomes),
+            Answer::Done(outcomes) => return self.reply_done(node, group, sequence, &outcomes, read_only),
             Answer::NotApplied { leader } => v1::ForwardReply {
                 leader_node: leader.map_or(0, |node| node.0),
                 ..bare(forward::NOT_APPLIED, String::new())
@@ -167,12 +170,19 @@ impl Out {
     }
 
     /// Large outcomes go in several parts; all but the last say that more follows.
-    fn reply_done(&mut self, node: NodeId, group: u32, sequence: u64, outcomes: &[Outcome]) {
+    fn reply_done(&mut self, node: NodeId, group: u32, sequence: u64, outcomes: &[Outcome], read_only: bool) {
         let empty = || v1::ForwardReply { group, sequence, status: forward::DONE, ..Default::default() };
         let mut part = empty();
         let mut bytes = 0;
         for outcome in outcomes {
             let outcome = codec::encode_outcome(outcome);
+            if outcome.len() > MAX_OUTCOME_BYTES {
+                // It can't be said over a stream; better now than when the client's time is over.
+                let reason = format!("the answer has {} bytes; {MAX_OUTCOME_BYTES} can be forwarded", outcome.len());
+                let status = if read_only { forward::UNAVAILABLE } else { forward::UNKNOWN };
+                let reply = v1::ForwardReply { status, reason, outcomes: Vec::new(), ..empty() };
+                return self.push_reply(node, reply, 0);
+            }
             if bytes > 0 && bytes + outcome.len() > REPLY_BYTES {
                 part.more = true;
                 self.push_reply(node, std::mem::replace(&mut part, empty()), bytes);

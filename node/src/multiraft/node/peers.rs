@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crema_api::v1;
 
-use super::{Node, apply, hibernate::Beats};
+use super::{Node, apply, hibernate::Beats, lane_of};
 use crate::{
     machine::store::EntryStore,
     types::{GroupId, NodeId, Now, ReplicaId},
@@ -13,15 +13,22 @@ use crate::{
 /// What this node remembers of its peers beside their sessions.
 #[derive(Debug, Default)]
 pub(super) struct Peers {
-    /// The highest forward accepted in the present session.
-    last_sequence: BTreeMap<NodeId, u64>,
+    /// The highest forward accepted in the present session, by lane: each worker of the other node counts by
+    /// itself, and a lane belongs to one worker there as here.
+    last_sequence: BTreeMap<(NodeId, u32), u64>,
     pub(super) beats: Beats,
 }
 
 impl Peers {
+    /// The session is over, and what belonged to it.
+    fn forget(&mut self, peer: NodeId) {
+        self.last_sequence.retain(|(node, _), _| *node != peer);
+        self.beats.forget(peer);
+    }
+
     /// Whether a forward is new in its session.
-    pub(super) fn accept_sequence(&mut self, from: NodeId, sequence: u64) -> bool {
-        let last = self.last_sequence.entry(from).or_default();
+    pub(super) fn accept_sequence(&mut self, from: NodeId, group: GroupId, sequence: u64) -> bool {
+        let last = self.last_sequence.entry((from, lane_of(group))).or_default();
         let new = sequence > *last;
         *last = sequence.max(*last);
         new
@@ -29,12 +36,13 @@ impl Peers {
 }
 
 impl<S: EntryStore> Node<S> {
-    pub(super) fn on_session_up(&mut self, peer: NodeId, session: u64) {
+    pub(super) fn on_session_up(&mut self, now: Now, peer: NodeId, session: u64) {
         if let Some(old) = self.out.sessions.insert(peer, session) {
             self.lose_forwards(peer, old);
         }
-        self.peers.last_sequence.remove(&peer);
-        self.peers.beats.forget(peer);
+        self.peers.forget(peer);
+        // Before anything is said on the session each side knows the other's clock (PROTOCOL 3).
+        self.send_beat(now, peer);
         self.park_bounced();
         self.dirty.extend(self.routes.iter().filter(|(_, route)| route.is_waiting()).map(|(id, _)| *id));
     }
@@ -44,8 +52,7 @@ impl<S: EntryStore> Node<S> {
             return;
         }
         self.out.sessions.remove(&peer);
-        self.peers.last_sequence.remove(&peer);
-        self.peers.beats.forget(peer);
+        self.peers.forget(peer);
         self.lose_forwards(peer, session);
         self.park_bounced();
         for (id, group) in &mut self.groups {
@@ -84,7 +91,7 @@ impl<S: EntryStore> Node<S> {
             self.on_forward(now, from, session, forward);
         }
         for reply in forward_replies {
-            self.on_forward_reply(from, reply);
+            self.on_forward_reply(from, session, reply);
         }
         for beat in &beats {
             self.on_beat(now, from, beat);
@@ -94,7 +101,7 @@ impl<S: EntryStore> Node<S> {
             self.dirty.insert(GroupId(sleep.group));
         }
         for report in &hashes {
-            self.with_group(now, GroupId(report.group), |group, env| group.on_hash_report(report, env));
+            self.with_group(now, GroupId(report.group), |group, env| group.on_hash_report(from, report, env));
             self.dirty.insert(GroupId(report.group));
         }
         for request in &stamps {

@@ -7,11 +7,11 @@ use super::{
 use crate::{
     faults::Fault,
     machine::{
-        LogRecord, codec,
+        LogRecord, MAX_EXPIRED_PER_ENTRY, codec,
         command::{Command, Condition, Op, Outcome},
         store::EntryStore,
     },
-    types::Version,
+    types::{Term, Version},
 };
 
 /// An entry is closed when its commands hold about this much; a larger single batch still goes alone, up to the
@@ -25,7 +25,9 @@ const EVICTION_WAIT_TICKS: u64 = 2;
 impl<S: EntryStore> Group<S> {
     /// Puts what waits into the log, as far as there is room.
     pub(super) fn propose(&mut self, env: &mut Env<'_>) {
-        if matches!(self.state, State::Meta { .. }) {
+        // A corrupt machine's answers are worth nothing; without a time nothing can be stamped (PROTOCOL 9, 3).
+        let may = self.health.is_serving() && env.clock.is_known(env.now);
+        if matches!(self.state, State::Meta { .. }) || !may {
             return;
         }
         while self.replica.takes_proposals() {
@@ -66,7 +68,7 @@ impl<S: EntryStore> Group<S> {
                 held.push(batch);
                 continue;
             }
-            let size: usize = batch.ops.iter().map(op_size).sum();
+            let size: usize = batch.ops.iter().map(codec::op_size).sum();
             if bytes > 0 && bytes + size > TARGET_ENTRY_BYTES {
                 self.writes.push_front(batch);
                 break;
@@ -80,20 +82,27 @@ impl<S: EntryStore> Group<S> {
         taken
     }
 
-    /// The shared settings, when the state machine does not have them yet.
+    /// The shared settings, in the first record of a term whose state machine does not have them yet, so that no
+    /// command is judged by others.
     fn changed_settings(&mut self) -> Option<crate::machine::Settings> {
-        let machine = self.machine()?;
-        // Proposing them twice is harmless; once they are applied this stays silent.
-        let level = self.replica.standing().last == self.applied();
-        (level && *machine.settings() != self.settings).then_some(self.settings)
+        let term = self.replica.standing().term;
+        if self.settings_term == term || *self.machine()?.settings() == self.settings {
+            return None;
+        }
+        self.settings_term = term;
+        Some(self.settings)
     }
 
     fn append(&mut self, record: LogRecord, batches: Vec<Batch>, env: &mut Env<'_>) -> bool {
-        let Ok((index, term)) = self.replica.propose(codec::encode_record(&record)) else {
+        let data = codec::encode_record(&record);
+        // The router and `on_forward` see to it; an entry that can't be sent would wedge the shard (PROTOCOL 5).
+        assert!(data.len() <= codec::MAX_ENTRY_BYTES, "an entry of {} bytes", data.len());
+        let Ok((index, term)) = self.replica.propose(data) else {
             for batch in batches.into_iter().rev() {
                 self.writes.push_front(batch);
             }
             self.evictions.put_back(record.evictions, env.tick);
+            self.settings_term = Term(0);
             return false;
         };
         self.last_stamp = record.stamp;
@@ -118,11 +127,15 @@ impl<S: EntryStore> Group<S> {
             return false;
         }
         let Some(machine) = self.machine() else { return false };
+        let expirations = machine.expirations();
         let next = env.clock.peek(self.last_stamp, env.now);
         let asked = self.reads.stamp_wanted.is_some_and(|at| machine.log_time() < at && at <= next);
         let expired = self.reads.reap_tick <= env.tick && machine.next_deadline().is_some_and(|at| at <= next);
         if expired {
-            self.reads.reap_tick = env.tick + REAP_TICKS;
+            let more = expirations >= self.reads.reaped + MAX_EXPIRED_PER_ENTRY as u64;
+            self.reads.reaped = expirations;
+            // What is left over from a full entry goes at once.
+            self.reads.reap_tick = if more { env.tick } else { env.tick + REAP_TICKS };
         }
         if asked {
             self.reads.stamp_wanted = None;
@@ -147,13 +160,6 @@ impl<S: EntryStore> Group<S> {
 
 /// A shard whose keys only expire gets an empty stamped entry this often.
 const REAP_TICKS: u64 = 20;
-
-fn op_size(op: &Op) -> usize {
-    match op {
-        Op::Read(_) => 64,
-        Op::Write(command) => codec::command_size(command),
-    }
-}
 
 /// The planted fault "reply before quorum": plain puts are answered while only this log has them.
 fn plant_early_reply(waiting: Vec<Waiting>, env: &mut Env<'_>) -> Vec<Waiting> {

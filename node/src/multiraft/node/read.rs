@@ -45,6 +45,8 @@ pub(super) struct Reads {
     /// When the next entry for expired keys is allowed.
     pub(super) reap_tick: u64,
     asked_tick: u64,
+    /// The machine's expirations when the last entry for expired keys was proposed.
+    pub(super) reaped: u64,
 }
 
 impl Reads {
@@ -95,7 +97,7 @@ impl<S: EntryStore> Group<S> {
 
     /// Answers every read whose state is here.
     pub(super) fn serve_reads(&mut self, env: &mut Env<'_>) {
-        if self.reads.is_empty() || self.health.is_stopped() {
+        if self.reads.is_empty() || !self.health.is_serving() {
             return;
         }
         let (applied, log_time) = (self.applied(), self.machine().map_or(Timestamp(0), |machine| machine.log_time()));

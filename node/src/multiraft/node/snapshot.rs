@@ -47,6 +47,8 @@ pub(super) struct Snapshots<S> {
     capturing: Option<Capturing>,
     offered: Option<Offered>,
     in_flight: BTreeSet<ReplicaId>,
+    /// Until then the log is kept for whoever has just got a snapshot and asks for what follows it.
+    grace_until: u64,
     /// Received and whole, until raft-rs takes it.
     staged: Option<(SnapshotPoint, Machine<S>)>,
     /// Peers that could not be sent entries to.
@@ -74,6 +76,7 @@ impl<S> Default for Snapshots<S> {
             capturing: None,
             offered: None,
             in_flight: BTreeSet::new(),
+            grace_until: 0,
             staged: None,
             unreachable: BTreeSet::new(),
             failed: BTreeSet::new(),
@@ -83,6 +86,15 @@ impl<S> Default for Snapshots<S> {
 }
 
 impl<S> Snapshots<S> {
+    pub(super) fn forget_staged(&mut self) {
+        self.staged = None;
+    }
+
+    /// Whether a finished snapshot is kept for those who ask.
+    pub(super) fn is_offering(&self) -> bool {
+        self.offered.is_some()
+    }
+
     pub(super) fn age(&mut self, tick: u64) {
         self.now_tick = tick;
     }
@@ -187,6 +199,7 @@ impl<S: EntryStore> Group<S> {
             }
         }
         let last_use_tick = self.snapshots.now_tick;
+        self.snapshots.grace_until = last_use_tick + KEEP_TICKS;
         self.snapshots.offered = Some(Offered { point, chunks, last_use_tick });
         self.replica.offer_snapshot(Some(point));
     }
@@ -229,22 +242,22 @@ impl<S: EntryStore> Group<S> {
     pub(super) fn keep_log_short(&mut self) {
         let (entries, bytes) = self.replica.log_size();
         let (max_entries, max_bytes) = (self.limits.log_entries, self.limits.log_bytes);
-        let factor = if self.snapshots.in_flight.is_empty() { 1 } else { PATIENCE_FACTOR };
+        let patient = self.is_capturing()
+            || !self.snapshots.in_flight.is_empty()
+            || self.snapshots.now_tick < self.snapshots.grace_until;
+        let factor = if patient { PATIENCE_FACTOR } else { 1 };
         if matches!(self.state, State::Meta { .. })
             || (entries <= max_entries * factor && bytes <= max_bytes * factor)
         {
             return;
         }
         let keep = if bytes > max_bytes * factor { 0 } else { max_entries as u64 / 2 };
-        let behind = self.replica.matches().iter().map(|(_, matched)| matched.0).min().unwrap_or(0);
-        // Followers that are close keep their entries; those that are far behind get a snapshot anyway.
         let applied = self.applied().0;
         let tail = applied.saturating_sub(keep);
-        let cut = if self.replica.is_leader() && applied - behind.min(applied) < max_entries as u64 / 2 {
-            tail.min(behind)
-        } else {
-            tail
-        };
+        // Followers that are close keep what they need; those that are far behind get a snapshot anyway.
+        let near = |matched: &u64| applied.saturating_sub(*matched) < max_entries as u64 / 2;
+        let nearest = self.replica.matches().iter().map(|(_, matched)| matched.0).filter(near).min();
+        let cut = if self.replica.is_leader() { tail.min(nearest.unwrap_or(tail)) } else { tail };
         self.replica.truncate_to(crate::types::LogIndex(cut));
     }
 }
@@ -260,19 +273,37 @@ impl<S: EntryStore> Node<S> {
         {
             return;
         }
-        let State::Shard(machine) = &group.state else { return };
-        match Machine::restore(machine.store().fresh(), &head.machine, entries.into_iter()) {
+        // What raft would not take is not built. It answers with how far this replica is.
+        if head.machine.applied <= group.applied() {
+            return self.step_snapshot(id, from, message);
+        }
+        let State::Shard(machine) = &self.groups[&id].state else { return };
+        let staged = match Machine::restore(machine.store().fresh(), &head.machine, entries.into_iter()) {
             Ok(mut restored) => {
                 restored.set_faults(self.config.faults);
                 restored.set_hash_interval(self.config.limits.hash_interval);
                 let point = SnapshotPoint { index: head.machine.applied.0, term: head.term.0 };
-                group.snapshots.staged = Some((point, restored));
+                (point, restored)
             }
             Err(error) => {
                 tracing::error!(group = %id, %from, %error, "a snapshot is not what its head says; dropped");
                 return;
             }
+        };
+        let Some(group) = self.groups.get_mut(&id) else { return };
+        let point = staged.0;
+        let before = group.snapshots.staged.replace(staged);
+        self.step_snapshot(id, from, message);
+        // Only what raft has taken stays: another one may be waiting for it already.
+        if let Some(group) = self.groups.get_mut(&id)
+            && group.replica.pending_snapshot() != Some(point)
+        {
+            group.snapshots.staged = before;
         }
+    }
+
+    fn step_snapshot(&mut self, id: GroupId, from: NodeId, message: v1::RaftMessage) {
+        let Some(group) = self.groups.get_mut(&id) else { return };
         group.note_message(ReplicaId(message.from));
         if let Err(reason) = group.replica.step(message) {
             tracing::debug!(group = %id, %from, reason, "raft did not take a snapshot");
@@ -283,6 +314,7 @@ impl<S: EntryStore> Node<S> {
     pub(super) fn on_snapshot_sent(&mut self, id: GroupId, to: ReplicaId, ok: bool) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         if group.snapshots.in_flight.remove(&to) {
+            group.snapshots.grace_until = group.snapshots.now_tick + KEEP_TICKS;
             group.replica.report_snapshot(to, ok);
             self.dirty.insert(id);
         }

@@ -76,11 +76,11 @@ impl Board {
         groups
     }
 
-    /// How many groups this node leads, by the last status.
+    /// How many groups this node leads that somebody else could lead, by the last status.
     #[must_use]
     pub fn led(&self) -> usize {
         use crate::consensus::Role;
-        let leads = |status: &&GroupStatus| status.role == Role::Leader;
+        let leads = |status: &&GroupStatus| status.role == Role::Leader && status.voters.len() > 1;
         self.desks.iter().map(|desk| desk.groups.lock().values().filter(leads).count()).sum()
     }
 

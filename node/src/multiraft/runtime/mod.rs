@@ -209,8 +209,5 @@ impl RuntimeHandle {
 
 /// What an operation counts against a worker's queue: one, and one more for each KiB.
 fn units(op: &Op) -> usize {
-    match op {
-        Op::Read(_) => 1,
-        Op::Write(command) => 1 + codec::command_size(command) / 1_024,
-    }
+    1 + codec::op_size(op) / 1_024
 }
