@@ -143,7 +143,8 @@ impl CacheConfig {
             return invalid("tick_interval_ms", "0; it must be at least 1".to_owned());
         }
         if heartbeat_tick == 0 || election_tick <= heartbeat_tick {
-            let reason = format!("{election_tick}; it must be more than heartbeat_tick ({heartbeat_tick}), and that above 0");
+            let reason =
+                format!("{election_tick}; it must be more than heartbeat_tick ({heartbeat_tick}), and that above 0");
             return invalid("election_tick", reason);
         }
         let multi = self.multiraft;

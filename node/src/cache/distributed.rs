@@ -135,6 +135,7 @@ impl DistributedCache {
     /// while the cluster remembers this life of it.
     pub async fn shutdown(&self) {
         if let Some(node) = self.node.lock().await.take() {
+            node.resign().await;
             node.shutdown().await;
         }
     }

@@ -17,6 +17,7 @@ use super::{
 use crate::{
     cluster::{ClusterMap, ClusterSpec, FormConfig, Former},
     error::Error,
+    faults::Faults,
     grpc::{ClusterToken, GrpcConfig, GrpcDoor},
     metrics::{MetricsRegistry, NodeMetrics},
     multiraft::{
@@ -93,10 +94,12 @@ impl StartingNode {
             host: String::new(),
             zone: String::new(),
             client_address: options.client_address.clone(),
+            faults: Faults::none(),
         });
         let former = former.map_err(|error| Error::Fatal(error.to_string()))?;
         let listener = TcpListener::bind(options.listen).await;
-        let listener = listener.map_err(|error| Error::Fatal(format!("listen for peers on {}: {error}", options.listen)))?;
+        let listener =
+            listener.map_err(|error| Error::Fatal(format!("listen for peers on {}: {error}", options.listen)))?;
         let router = Router::new(ShardMap::new(spec.slot_hash, spec.num_shards));
         let view = NodeView::new(options.node, incarnation, addresses);
         let metrics = NodeMetrics::new(&MetricsRegistry::new());
@@ -214,9 +217,9 @@ impl RunningNode {
         self.runtime.handle().resign(RESIGN_PATIENCE).await;
     }
 
-    /// Stops. Call when the doors of the caller are closed, so that nobody waits for an answer any more.
+    /// Stops. [`Self::resign`] before, or the others wait for an election; close the doors of the caller before, so
+    /// that nobody waits for an answer any more.
     pub async fn shutdown(self) {
-        self.resign().await;
         let Self { runtime, stop, grpc, .. } = self;
         runtime.shutdown().await;
         stop.cancel();

@@ -58,6 +58,12 @@ struct Call {
 
 type Results = Vec<Result<Outcome, Error>>;
 
+/// Places in the call, and the operations that belong there.
+type Part = (Vec<usize>, Vec<Op>);
+
+/// What goes to one worker: the places of each shard's operations, and the operations.
+type Submission = (Vec<Vec<usize>>, Vec<(ShardId, Vec<Op>)>);
+
 impl Router {
     /// A router of a node that has not joined.
     pub(super) fn new(expected: ShardMap) -> Self {
@@ -104,7 +110,9 @@ impl Joined {
             | Query::Exists { key }
             | Query::Meta { key } => read::answer_key(query, self.visible(shard, key, clock).as_deref(), clock),
             Query::Size => Some(Outcome::Count(reader.len() as u64)),
-            Query::Multi(parts) => parts.iter().map(|part| self.local(shard, part)).collect::<Option<_>>().map(Outcome::Many),
+            Query::Multi(parts) => {
+                parts.iter().map(|part| self.local(shard, part)).collect::<Option<_>>().map(Outcome::Many)
+            }
             // These need the order of the keys, which only the worker has.
             Query::Scan { .. } | Query::RandomKey { .. } => None,
         }
@@ -167,19 +175,19 @@ impl Joined {
     /// Runs one part of each shard's operations, all workers at the same time.
     async fn run(
         &self,
-        round: Vec<(ShardId, (Vec<usize>, Vec<Op>))>,
+        round: Vec<(ShardId, Part)>,
         timeout: Duration,
         results: &mut [Option<Result<Outcome, Error>>],
     ) {
-        let mut by_worker: BTreeMap<usize, (Vec<Vec<usize>>, Vec<(ShardId, Vec<Op>)>)> = BTreeMap::new();
+        let mut by_worker: BTreeMap<usize, Submission> = BTreeMap::new();
         for (shard, (places, ops)) in round {
             let (all_places, calls) = by_worker.entry(self.runtime.worker_of(shard)).or_default();
             all_places.push(places);
             calls.push((shard, ops));
         }
-        let submissions = by_worker.into_iter().map(async |(worker, (places, calls))| {
-            (places, self.runtime.submit(worker, calls, timeout).await)
-        });
+        let submissions = by_worker
+            .into_iter()
+            .map(async |(worker, (places, calls))| (places, self.runtime.submit(worker, calls, timeout).await));
         for (places, answers) in join_all(submissions).await {
             for (places, answer) in places.into_iter().zip(answers) {
                 place(results, places, answer);
@@ -190,7 +198,7 @@ impl Joined {
 
 impl Call {
     /// Takes the next operations that fit into one entry; at least one.
-    fn next_part(&mut self) -> (Vec<usize>, Vec<Op>) {
+    fn next_part(&mut self) -> Part {
         if self.bytes <= MAX_CALL_BYTES {
             self.bytes = 0;
             return (std::mem::take(&mut self.places), std::mem::take(&mut self.ops));

@@ -14,7 +14,8 @@ use crate::{
     error::Error,
     multiraft::{
         introspect::{
-            Fact, FollowerStatus, Introspect, NodeState, NodeStatus, PeerStatus, ReplicaRole, ShardStatus, ShardTotals,
+            Fact, FollowerStatus, Introspect, NodeState, NodeStatus, PeerStatus, ReplicaRole, ShardStatus,
+            ShardTotals,
         },
         node::{GroupStatus, Health},
         runtime::RuntimeHandle,
@@ -129,7 +130,12 @@ fn role(status: &GroupStatus) -> ReplicaRole {
     }
 }
 
-fn shard_status(map: &ClusterMap, shard: ShardId, leader: Option<NodeId>, local: Option<&GroupStatus>) -> ShardStatus {
+fn shard_status(
+    map: &ClusterMap,
+    shard: ShardId,
+    leader: Option<NodeId>,
+    local: Option<&GroupStatus>,
+) -> ShardStatus {
     let group = GroupId::of_shard(shard);
     let nodes = |replicas: &[ReplicaId]| {
         replicas.iter().filter_map(|replica| Some(map.node_of(group, *replica)?.0)).collect::<Vec<_>>()
@@ -253,11 +259,7 @@ impl Introspect for NodeView {
             [] => "all here and caught up".to_owned(),
         };
         vec![
-            Fact {
-                name: "joined",
-                ok: joined.is_some(),
-                detail: joined.clone().unwrap_or_else(|| reason.clone()),
-            },
+            Fact { name: "joined", ok: joined.is_some(), detail: joined.clone().unwrap_or_else(|| reason.clone()) },
             Fact {
                 name: "replicas",
                 ok: replicas,
@@ -283,7 +285,8 @@ impl Introspect for NodeView {
             if leader != Some(own) {
                 return Err(Error::NotLeader { shard, hint: leader });
             }
-            let voter = map.groups.get(&GroupId::of_shard(shard)).is_some_and(|set| set.voters().any(|at| at.node == to));
+            let voter =
+                map.groups.get(&GroupId::of_shard(shard)).is_some_and(|set| set.voters().any(|at| at.node == to));
             if !voter {
                 let reason = format!("node {to} has no voter of shard {shard}");
                 return Err(Error::Invalid { field: "to", reason });

@@ -292,8 +292,7 @@ fn entry(raw: &mut &[u8]) -> Option<Entry> {
     let (key, rest) = raw.split_at_checked(key_len)?;
     let (value, rest) = rest.split_at_checked(value_len)?;
     *raw = rest;
-    // Copies: a slice would keep its whole block alive for as long as the entry lives.
-    Some(Entry { key: Bytes::copy_from_slice(key), value: Bytes::copy_from_slice(value), version, expires_at })
+    Some(Entry::new(key, value, version, expires_at))
 }
 
 fn head_from_pb(head: pb::Head, index: LogIndex, term: Term) -> Result<Head, DecodeError> {

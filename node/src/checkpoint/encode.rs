@@ -121,11 +121,11 @@ fn seal(out: &mut BytesMut, start: usize) {
 }
 
 fn put_entry(raw: &mut Vec<u8>, entry: &Entry) {
-    let Entry { key, value, version, expires_at } = entry;
+    let (key, value, expires_at) = (entry.key(), entry.value(), entry.expires_at());
     raw.reserve(ENTRY_BYTES + key.len() + value.len());
     raw.put_u32_le(key.len() as u32);
     raw.put_u32_le(value.len() as u32);
-    raw.put_u64_le(version.0);
+    raw.put_u64_le(entry.version().0);
     raw.put_u8(u8::from(expires_at.is_some()));
     raw.put_u64_le(expires_at.unwrap_or_default().0);
     raw.put_slice(key);

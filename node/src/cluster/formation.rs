@@ -18,6 +18,7 @@ use crate::{
         initial::{ClusterSpec, initial_map},
         map::{ClusterMap, Member, MemberState, SUPPORTED_LEVELS, wire::member_from},
     },
+    faults::{Fault, Faults},
     types::{ClusterUid, Incarnation, NodeId},
 };
 
@@ -44,6 +45,8 @@ pub struct FormConfig {
     pub zone: String,
     /// Its RESP door; empty when it has none.
     pub client_address: String,
+    /// Bugs that the simulator must find.
+    pub faults: Faults,
 }
 
 /// One node's part in forming. Kept afterwards too: it answers those that come late.
@@ -55,6 +58,7 @@ pub struct Former {
     uid: ClusterUid,
     spec: ClusterSpec,
     about: v1::Member,
+    faults: Faults,
     state: State,
     waiting_on: BTreeMap<NodeId, String>,
 }
@@ -95,7 +99,7 @@ impl Former {
     }
 
     fn with_state(config: FormConfig, state: State) -> Result<Self, FormError> {
-        let FormConfig { node, incarnation, listed, uid, spec, host, zone, client_address } = config;
+        let FormConfig { node, incarnation, listed, uid, spec, host, zone, client_address, faults } = config;
         let count = listed.len();
         let listed: BTreeMap<_, _> = listed.into_iter().collect();
         let wrong = |reason: &str| Err(FormError::BadList { reason: reason.to_owned() });
@@ -126,7 +130,7 @@ impl Former {
             max_level: SUPPORTED_LEVELS.max,
             client_address,
         };
-        Ok(Self { node, incarnation, listed, uid, spec, about, state, waiting_on: BTreeMap::new() })
+        Ok(Self { node, incarnation, listed, uid, spec, about, faults, state, waiting_on: BTreeMap::new() })
     }
 
     /// What to ask whom now; call it every few hundred milliseconds. Lost requests are asked again.
@@ -257,11 +261,27 @@ impl Former {
         if let State::Failed(error) = &self.state {
             return Err(format!("node {} can't take part: {error}", self.node));
         }
-        match ask.ok_or("nothing was asked")? {
+        let ask = ask.ok_or("nothing was asked")?;
+        if self.faults.has(Fault::InitRepeated) && from == self.proposer() {
+            self.forget_for(life, &ask);
+        }
+        match ask {
             Ask::Probe(_) => Ok(()),
             Ask::Promise(to) if to != incarnation => Err("a promise is only given to the one who asks".into()),
             Ask::Promise(_) => self.promise(from, life),
             Ask::Init(map) => self.init(from, life, map),
+        }
+    }
+
+    /// The planted bug: a member believes a restarted proposer that there is no cluster yet.
+    fn forget_for(&mut self, life: Incarnation, ask: &Ask) {
+        let stranger = match &self.state {
+            State::Forming { promised_to, .. } => promised_to.is_some_and(|bound| bound != life),
+            State::Formed { map, .. } => map.incarnation_of(self.proposer()) != Some(life),
+            State::Failed(_) => false,
+        };
+        if stranger && matches!(ask, Ask::Probe(_) | Ask::Promise(_)) {
+            self.state = State::Forming { promised_to: None, seen: BTreeMap::new() };
         }
     }
 

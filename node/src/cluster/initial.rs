@@ -76,7 +76,7 @@ impl ClusterSpec {
     #[must_use]
     pub fn advice(&self) -> Option<String> {
         let factor = self.replication_factor;
-        (factor % 2 == 0).then(|| {
+        factor.is_multiple_of(2).then(|| {
             format!("replication_factor is {factor}: no more failures are survived than with {}", factor - 1)
         })
     }

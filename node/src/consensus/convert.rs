@@ -127,11 +127,12 @@ pub(super) fn conf_to_wire(conf: &eraftpb::ConfState) -> v1::ConfState {
 
 /// raft-rs's form of a configuration.
 pub(super) fn conf_from_wire(conf: v1::ConfState) -> eraftpb::ConfState {
-    let mut to = eraftpb::ConfState::default();
-    to.voters = conf.voters;
-    to.learners = conf.learners;
-    to.voters_outgoing = conf.voters_outgoing;
-    to.learners_next = conf.learners_next;
-    to.auto_leave = conf.auto_leave;
-    to
+    eraftpb::ConfState {
+        voters: conf.voters,
+        learners: conf.learners,
+        voters_outgoing: conf.voters_outgoing,
+        learners_next: conf.learners_next,
+        auto_leave: conf.auto_leave,
+        ..Default::default()
+    }
 }

@@ -36,9 +36,7 @@ pub(super) struct ReplicaLog {
 impl ReplicaLog {
     /// An empty log that starts after `base`.
     pub(super) fn new(base: SnapshotPoint, conf: ConfState) -> Self {
-        let mut hard_state = HardState::default();
-        hard_state.commit = base.index;
-        hard_state.term = base.term;
+        let hard_state = HardState { commit: base.index, term: base.term, ..Default::default() };
         Self { base, entries: VecDeque::new(), bytes: 0, hard_state, conf, offered: None, wanted: Cell::new(false) }
     }
 

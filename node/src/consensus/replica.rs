@@ -150,9 +150,8 @@ impl<R> Replica<R> {
     /// When the timings are not ones that raft-rs takes; `config` checks them long before.
     #[must_use]
     pub fn new(config: ReplicaConfig) -> Self {
-        let mut conf = ConfState::default();
-        conf.voters = config.voters.iter().map(|id| id.0).collect();
-        conf.learners = config.learners.iter().map(|id| id.0).collect();
+        let ids = |replicas: &[ReplicaId]| replicas.iter().map(|id| id.0).collect();
+        let conf = ConfState { voters: ids(&config.voters), learners: ids(&config.learners), ..Default::default() };
         // raft-rs wants an initialised log to start at an index above 0 only when there is a snapshot; ours starts
         // at 0 on every replica alike, so that the first entry is 1 everywhere.
         let log = ReplicaLog::new(SnapshotPoint { index: 0, term: 0 }, conf);

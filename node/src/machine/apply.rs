@@ -44,7 +44,7 @@ impl<S: EntryStore> Machine<S> {
         let current = self.present(&key);
         let old = current.as_deref().filter(|_| return_old).map(|entry| self.describe(entry));
         if !is_met(&condition, current.as_deref()) {
-            return Outcome::NotMet { current: current.map(|entry| entry.version), old };
+            return Outcome::NotMet { current: current.map(|entry| entry.version()), old };
         }
         if value.len() > MAX_VALUE_BYTES {
             return Outcome::Refused(Refusal::TooLong);
@@ -54,7 +54,7 @@ impl<S: EntryStore> Machine<S> {
         if self.has_passed(expires_at) {
             self.remove(&key);
         } else {
-            self.store_value(&key, current.as_deref(), owned(&value), expires_at, version);
+            self.store_value(&key, &value, expires_at, version);
         }
         Outcome::Stored { version, old }
     }
@@ -62,7 +62,7 @@ impl<S: EntryStore> Machine<S> {
     fn delete(&mut self, key: &Key, condition: &Condition) -> Outcome {
         let current = self.present(key);
         if !is_met(condition, current.as_deref()) {
-            return Outcome::NotMet { current: current.map(|entry| entry.version), old: None };
+            return Outcome::NotMet { current: current.map(|entry| entry.version()), old: None };
         }
         if current.is_some() {
             self.remove(key);
@@ -87,8 +87,8 @@ impl<S: EntryStore> Machine<S> {
             return if return_value { Outcome::Value(None) } else { Outcome::Expiry(false) };
         };
         // Redis answers 0 to PERSIST of a key that has no deadline: nothing changes, so there is no new version.
-        let persists_for_nothing = expires_at.is_none() && entry.expires_at.is_none();
-        let changed = !persists_for_nothing && allows(condition, entry.expires_at, expires_at);
+        let persists_for_nothing = expires_at.is_none() && entry.expires_at().is_none();
+        let changed = !persists_for_nothing && allows(condition, entry.expires_at(), expires_at);
         let entry = if changed { self.move_deadline(entry, expires_at) } else { entry };
         if return_value { Outcome::Value(Some(self.describe(&entry))) } else { Outcome::Expiry(changed) }
     }
@@ -96,11 +96,12 @@ impl<S: EntryStore> Machine<S> {
     /// Gives a key that is present a new deadline, or removes it when that has passed; what was left, or went.
     fn move_deadline(&mut self, entry: Arc<Entry>, expires_at: Option<Timestamp>) -> Arc<Entry> {
         if self.has_passed(expires_at) {
-            self.remove(&entry.key);
+            self.remove(entry.key());
             return entry;
         }
-        let version = self.next_version();
-        self.store_value(&entry.key, Some(&*entry), entry.value.clone(), expires_at, version)
+        let revised = Arc::new(entry.revised(self.next_version(), expires_at));
+        self.insert(revised.clone());
+        revised
     }
 
     fn touch(&mut self, key: &Key) -> Outcome {
@@ -113,7 +114,7 @@ impl<S: EntryStore> Machine<S> {
 
     fn increment(&mut self, key: &Key, delta: i64) -> Outcome {
         let current = self.present(key);
-        let Some(before) = current.as_deref().map_or(Some(0), |entry| number::parse_integer(&entry.value)) else {
+        let Some(before) = current.as_deref().map_or(Some(0), |entry| number::parse_integer(entry.value())) else {
             return Outcome::Refused(Refusal::NotAnInteger);
         };
         let Some(value) = before.checked_add(delta) else {
@@ -125,7 +126,7 @@ impl<S: EntryStore> Machine<S> {
 
     fn increment_float(&mut self, key: &Key, delta: &[u8]) -> Outcome {
         let current = self.present(key);
-        let before = current.as_deref().map_or(&b"0"[..], |entry| &entry.value);
+        let before = current.as_deref().map_or(&b"0"[..], |entry| entry.value());
         match number::add_decimals(before, delta) {
             Ok(sum) => {
                 let value = Bytes::from(sum);
@@ -138,7 +139,7 @@ impl<S: EntryStore> Machine<S> {
 
     fn append(&mut self, key: &Key, suffix: &[u8]) -> Outcome {
         let current = self.present(key);
-        let before = current.as_deref().map_or(&b""[..], |entry| &entry.value);
+        let before = current.as_deref().map_or(&b""[..], |entry| entry.value());
         let len = before.len() + suffix.len();
         if len > MAX_VALUE_BYTES {
             return Outcome::Refused(Refusal::TooLong);
@@ -152,7 +153,7 @@ impl<S: EntryStore> Machine<S> {
 
     fn set_range(&mut self, key: &Key, offset: u64, patch: &[u8]) -> Outcome {
         let current = self.present(key);
-        let before = current.as_deref().map_or(&b""[..], |entry| &entry.value);
+        let before = current.as_deref().map_or(&b""[..], |entry| entry.value());
         if patch.is_empty() {
             return Outcome::Length(before.len() as u64);
         }
@@ -186,7 +187,7 @@ impl<S: EntryStore> Machine<S> {
 
     /// The entry of a key, if log time shows it.
     fn present(&self, key: &[u8]) -> Option<Arc<Entry>> {
-        self.store.get(key).filter(|entry| !self.has_passed(entry.expires_at))
+        self.store.get(key).filter(|entry| !self.has_passed(entry.expires_at()))
     }
 
     fn has_passed(&self, deadline: Option<Timestamp>) -> bool {
@@ -201,21 +202,18 @@ impl<S: EntryStore> Machine<S> {
     fn rewrite(&mut self, key: &Key, current: Option<&Entry>, value: Value) -> Version {
         let expires_at = self.deadline(Expiry::Keep, current);
         let version = self.next_version();
-        self.store_value(key, current, value, expires_at, version);
+        self.store_value(key, &value, expires_at, version);
         version
     }
 
     fn store_value(
         &mut self,
-        key: &Key,
-        current: Option<&Entry>,
-        value: Value,
+        key: &[u8],
+        value: &[u8],
         expires_at: Option<Timestamp>,
         version: Version,
     ) -> Arc<Entry> {
-        // The key of the entry that goes is an allocation of its own already.
-        let key = current.map_or_else(|| owned(key), |entry| entry.key.clone());
-        let entry = Arc::new(Entry { key, value, version, expires_at });
+        let entry = Arc::new(Entry::new(key, value, version, expires_at));
         self.insert(entry.clone());
         entry
     }
@@ -228,7 +226,7 @@ impl<S: EntryStore> Machine<S> {
             Expiry::Never => None,
             Expiry::AfterMs(ms) => Some(self.clock().plus_ms(ms)),
             Expiry::At(at) => Some(at),
-            Expiry::Keep => current.map_or_else(default, |entry| entry.expires_at),
+            Expiry::Keep => current.map_or_else(default, |entry| entry.expires_at()),
         }
     }
 }
@@ -238,8 +236,8 @@ fn is_met(condition: &Condition, current: Option<&Entry>) -> bool {
         Condition::Always => true,
         Condition::IfAbsent => current.is_none(),
         Condition::IfPresent => current.is_some(),
-        Condition::IfValue(value) => current.is_some_and(|entry| entry.value == value),
-        Condition::IfVersion(version) => current.is_some_and(|entry| entry.version == *version),
+        Condition::IfValue(value) => current.is_some_and(|entry| entry.value() == value),
+        Condition::IfVersion(version) => current.is_some_and(|entry| entry.version() == *version),
     }
 }
 
@@ -258,9 +256,4 @@ fn allows(condition: ExpireCondition, old: Option<Timestamp>, new: Option<Timest
         ExpireCondition::IfEarlier => later(old, new),
         ExpireCondition::IfSomeEarlier => old.is_some() && later(old, new),
     }
-}
-
-/// A copy in an allocation of its own: what is stored must not keep the log buffer alive that it arrived in.
-fn owned(bytes: &Bytes) -> Bytes {
-    Bytes::copy_from_slice(bytes)
 }

@@ -19,24 +19,24 @@ const SMALL_BYTES: usize = 512;
 #[must_use]
 pub fn entry_hash(entry: &Entry) -> u128 {
     let mut frame = [0_u8; FRAME_BYTES];
-    frame[..8].copy_from_slice(&entry.version.0.to_le_bytes());
-    frame[8] = u8::from(entry.expires_at.is_some());
-    frame[9..17].copy_from_slice(&entry.expires_at.unwrap_or_default().0.to_le_bytes());
-    frame[17..].copy_from_slice(&(entry.key.len() as u64).to_le_bytes());
+    frame[..8].copy_from_slice(&entry.version().0.to_le_bytes());
+    frame[8] = u8::from(entry.expires_at().is_some());
+    frame[9..17].copy_from_slice(&entry.expires_at().unwrap_or_default().0.to_le_bytes());
+    frame[17..].copy_from_slice(&(entry.key().len() as u64).to_le_bytes());
 
-    let key_end = FRAME_BYTES + entry.key.len();
-    let end = key_end + entry.value.len();
+    let key_end = FRAME_BYTES + entry.key().len();
+    let end = key_end + entry.value().len();
     if end <= SMALL_BYTES {
         let mut whole = [0_u8; SMALL_BYTES];
         whole[..FRAME_BYTES].copy_from_slice(&frame);
-        whole[FRAME_BYTES..key_end].copy_from_slice(&entry.key);
-        whole[key_end..end].copy_from_slice(&entry.value);
+        whole[FRAME_BYTES..key_end].copy_from_slice(entry.key());
+        whole[key_end..end].copy_from_slice(entry.value());
         return xxh3_128_with_seed(&whole[..end], SEED);
     }
     let mut stream = Xxh3::with_seed(SEED);
     stream.update(&frame);
-    stream.update(&entry.key);
-    stream.update(&entry.value);
+    stream.update(entry.key());
+    stream.update(entry.value());
     stream.digest128()
 }
 
@@ -96,12 +96,7 @@ mod tests {
     use crate::types::{Timestamp, Version};
 
     fn entry(key: &str, value: &str, version: u64, expires_at: Option<u64>) -> Entry {
-        Entry {
-            key: key.to_owned().into(),
-            value: value.to_owned().into(),
-            version: Version(version),
-            expires_at: expires_at.map(Timestamp),
-        }
+        Entry::new(key.as_bytes(), value.as_bytes(), Version(version), expires_at.map(Timestamp))
     }
 
     #[test]

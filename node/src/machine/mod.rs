@@ -20,14 +20,14 @@ mod tests;
 use std::sync::Arc;
 
 use self::{
-    capture::{Capture, CaptureStep, MachineHead},
+    capture::{Capture, MachineHead},
     command::{Command, Outcome, Query},
     hash::{RecentHashes, StateHash},
     read::{Deadlines, NeedsStamp, View},
     store::{Capacity, Entry, EntryStore, EvictionPolicy, weight},
 };
 use crate::{
-    faults::{Fault, Faults},
+    faults::Faults,
     types::{Key, LogIndex, Timestamp, Version},
 };
 
@@ -72,51 +72,11 @@ impl Excess {
     }
 }
 
-/// Why entries and a head don't make a machine.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum RestoreError {
-    /// There are more or fewer than the head says (a doubled key counts once).
-    #[error("restore the machine: {found} entries where its head says {expected}")]
-    Entries {
-        /// What the head says.
-        expected: u64,
-        /// How many there were.
-        found: u64,
-    },
-    /// They weigh another sum.
-    #[error("restore the machine: entries of {found} bytes where its head says {expected}")]
-    Weight {
-        /// What the head says.
-        expected: u64,
-        /// What they weigh.
-        found: u64,
-    },
-    /// They have another hash.
-    #[error("restore the machine: state hash {found:032x} where its head says {expected:032x}")]
-    Hash {
-        /// What the head says.
-        expected: u128,
-        /// What they hash to.
-        found: u128,
-    },
-    /// An entry claims a version that has not been given out.
-    #[error("restore the machine: an entry has version {found}, beyond the last, {last}")]
-    Version {
-        /// The last version by the head.
-        last: Version,
-        /// The entry's.
-        found: Version,
-    },
-}
-
 /// The most expired keys that one log entry removes: it bounds the pause when many expire at once.
 pub const MAX_EXPIRED_PER_ENTRY: usize = 1_000;
 
 /// How far apart the indexes are whose hashes are kept, unless set.
 pub const DEFAULT_HASH_INTERVAL: u64 = 1_024;
-
-/// How many entries a flush saves for a capture in one go.
-const FLUSH_PAGE: usize = 1_024;
 
 /// One shard's state.
 pub struct Machine<S> {
@@ -221,54 +181,6 @@ impl<S: EntryStore> Machine<S> {
             | Query::Size
             | Query::RandomKey { .. } => (),
         }
-    }
-
-    /// Begins a capture of the state as it is now; one that runs is dropped.
-    pub fn begin_capture(&mut self) -> MachineHead {
-        self.capture = Some(Capture::new());
-        self.head()
-    }
-
-    /// The next entries of the capture in the order (scan hash, key), at most about twice `max_entries`.
-    pub fn capture_step(&mut self, max_entries: usize) -> CaptureStep {
-        let Some(capture) = &mut self.capture else { return CaptureStep::Done };
-        let (entries, last) = capture.step(&self.store, max_entries);
-        if last {
-            self.capture = None;
-            return CaptureStep::Last(entries);
-        }
-        CaptureStep::Entries(entries)
-    }
-
-    /// Drops the capture that runs, if any.
-    pub fn cancel_capture(&mut self) {
-        self.capture = None;
-    }
-
-    /// The state that a capture took. What `store` held goes.
-    ///
-    /// # Errors
-    /// If the entries are not those that `head` speaks of. The store is then of no use.
-    pub fn restore(
-        mut store: S,
-        head: &MachineHead,
-        entries: impl Iterator<Item = Entry>,
-    ) -> Result<Self, RestoreError> {
-        store.clear();
-        let mut machine = Self::new(store);
-        machine.configure(head.settings);
-        for entry in entries {
-            if entry.version > head.last_version {
-                return Err(RestoreError::Version { last: head.last_version, found: entry.version });
-            }
-            machine.insert(Arc::new(entry));
-        }
-        machine.agrees(head)?;
-        machine.applied = head.applied;
-        machine.log_time = head.log_time;
-        machine.last_version = head.last_version;
-        machine.finish();
-        Ok(machine)
     }
 
     /// Everything but the entries, as of now.
@@ -379,7 +291,7 @@ impl<S: EntryStore> Machine<S> {
         self.faults = faults;
     }
 
-    /// The clock of [`Fault::ExpiryByLocalClock`].
+    /// The clock of [`crate::faults::Fault::ExpiryByLocalClock`].
     #[cfg(feature = "planted-faults")]
     pub fn set_local_clock(&mut self, clock: Timestamp) {
         self.local_clock = clock;
@@ -404,7 +316,7 @@ impl<S: EntryStore> Machine<S> {
     /// What deadlines are judged by.
     fn clock(&self) -> Timestamp {
         #[cfg(feature = "planted-faults")]
-        if self.faults.has(Fault::ExpiryByLocalClock) {
+        if self.faults.has(crate::faults::Fault::ExpiryByLocalClock) {
             return self.local_clock;
         }
         self.log_time
@@ -422,21 +334,21 @@ impl<S: EntryStore> Machine<S> {
     /// Puts an entry into the map. With [`Self::remove`] and [`Self::clear`] the only way in which it changes.
     fn insert(&mut self, entry: Arc<Entry>) {
         let old = self.store.insert(entry.clone());
-        self.note_before(&entry.key, old.as_ref());
+        self.note_before(entry.key(), old.as_ref());
         if let Some(old) = old {
             self.discount(&old);
         }
         self.hash.add(&entry);
         self.weight_bytes += weight(&entry);
-        if let Some(at) = entry.expires_at {
-            self.deadlines.insert((at, entry.key.clone()));
+        if let Some(at) = entry.expires_at() {
+            self.deadlines.insert((at, entry.key_bytes()));
         }
     }
 
     /// Removes an entry from the map, expired or not.
     fn remove(&mut self, key: &[u8]) {
         if let Some(old) = self.store.remove(key) {
-            self.note_before(&old.key, Some(&old));
+            self.note_before(old.key(), Some(&old));
             self.discount(&old);
         }
     }
@@ -455,38 +367,14 @@ impl<S: EntryStore> Machine<S> {
     fn discount(&mut self, old: &Entry) {
         self.hash.subtract(old);
         self.weight_bytes -= weight(old);
-        if let Some(at) = old.expires_at {
-            self.deadlines.remove(&(at, old.key.clone()));
-        }
-    }
-
-    /// Leaves a pre-image for the capture that runs.
-    fn note_before(&mut self, key: &Key, before: Option<&Arc<Entry>>) {
-        if self.faults.has(Fault::FuzzyCapture) {
-            return;
-        }
-        if let Some(capture) = &mut self.capture {
-            capture.note(key, before);
-        }
-    }
-
-    fn note_all_before(&mut self) {
-        let Some(mut from) = self.capture.as_ref().map(Capture::cursor) else { return };
-        loop {
-            let page = self.store.scan(from, FLUSH_PAGE);
-            for entry in &page {
-                self.note_before(&entry.key, Some(entry));
-            }
-            match page.last().and_then(|last| store::scan_hash(&last.key).checked_add(1)) {
-                Some(next) if page.len() >= FLUSH_PAGE => from = next,
-                Some(_) | None => return,
-            }
+        if let Some(at) = old.expires_at() {
+            self.deadlines.remove(&(at, old.key_bytes()));
         }
     }
 
     /// Drops a key that is still as it was when it was nominated.
     fn evict(&mut self, key: &[u8], version: Version) {
-        if self.store.get(key).is_some_and(|entry| entry.version == version) {
+        if self.store.get(key).is_some_and(|entry| entry.version() == version) {
             self.remove(key);
         }
     }
@@ -496,19 +384,5 @@ impl<S: EntryStore> Machine<S> {
         for key in read::due(&self.deadlines, self.clock(), MAX_EXPIRED_PER_ENTRY) {
             self.remove(&key);
         }
-    }
-
-    fn agrees(&self, head: &MachineHead) -> Result<(), RestoreError> {
-        let found = self.head();
-        if found.entries != head.entries {
-            return Err(RestoreError::Entries { expected: head.entries, found: found.entries });
-        }
-        if found.weight_bytes != head.weight_bytes {
-            return Err(RestoreError::Weight { expected: head.weight_bytes, found: found.weight_bytes });
-        }
-        if found.hash != head.hash {
-            return Err(RestoreError::Hash { expected: head.hash, found: found.hash });
-        }
-        Ok(())
     }
 }

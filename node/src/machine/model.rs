@@ -4,10 +4,7 @@
 //! reader leaves behind takes effect only in [`ModelStore::settle_reads`], so that a test can put writes in between.
 //! In production readers only leave a hint; with [`Fault::ReaderFillsTier`] they bring what they have read.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use crate::{
     faults::{Fault, Faults},
@@ -65,7 +62,7 @@ impl ModelStore {
     /// entry that was read into the tier, even when the map has another by now.
     pub fn settle_reads(&mut self) {
         for read in std::mem::take(&mut self.pending) {
-            let entry = if self.faults.has(Fault::ReaderFillsTier) { Some(read) } else { self.get(&read.key) };
+            let entry = if self.faults.has(Fault::ReaderFillsTier) { Some(read) } else { self.get(read.key()) };
             if let Some(entry) = entry {
                 self.tier.put(entry);
             }
@@ -90,7 +87,7 @@ fn place(key: &[u8]) -> (u64, Key) {
 
 /// Oldest version first, the newest ones after all others.
 fn by_age(entries: &mut [Arc<Entry>], newest: Version) {
-    entries.sort_by_key(|entry| (entry.version > newest, entry.version));
+    entries.sort_by_key(|entry| (entry.version() > newest, entry.version()));
 }
 
 impl EntryStore for ModelStore {
@@ -105,7 +102,7 @@ impl EntryStore for ModelStore {
     }
 
     fn insert(&mut self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
-        let old = self.map.insert(place(&entry.key), entry.clone());
+        let old = self.map.insert(place(entry.key()), entry.clone());
         self.tier.put(entry);
         old
     }
@@ -158,7 +155,7 @@ impl EntryStore for ModelStore {
     }
 
     fn nominate(&mut self, count: usize, newest: Version) -> Vec<Arc<Entry>> {
-        let mut gone: Vec<_> = self.iter().filter(|entry| self.tier.get(&entry.key).is_none()).cloned().collect();
+        let mut gone: Vec<_> = self.iter().filter(|entry| self.tier.get(entry.key()).is_none()).cloned().collect();
         if gone.is_empty() {
             // The tier holds everything: any sample will do, and the map's own order is as good as a draw.
             gone = self.iter().take(count.saturating_mul(4)).cloned().collect();
@@ -173,7 +170,7 @@ impl EntryStore for ModelStore {
 #[derive(Debug, Default)]
 struct Tier {
     /// By key: the entry and when it was last used.
-    held: HashMap<Key, (Arc<Entry>, u64)>,
+    held: BTreeMap<Key, (Arc<Entry>, u64)>,
     by_use: BTreeMap<u64, Key>,
     uses: u64,
     weight_bytes: u64,
@@ -197,11 +194,11 @@ impl Tier {
     }
 
     fn put(&mut self, entry: Arc<Entry>) {
-        self.remove(&entry.key);
+        self.remove(entry.key());
         self.uses += 1;
         self.weight_bytes += weight(&entry);
-        self.by_use.insert(self.uses, entry.key.clone());
-        self.held.insert(entry.key.clone(), (entry, self.uses));
+        self.by_use.insert(self.uses, entry.key_bytes());
+        self.held.insert(entry.key_bytes(), (entry, self.uses));
         self.trim();
     }
 
@@ -242,8 +239,7 @@ mod tests {
     use super::*;
 
     fn entry(key: &str, version: u64) -> Arc<Entry> {
-        let key = Key::from(key.to_owned());
-        Arc::new(Entry { value: key.clone(), key, version: Version(version), expires_at: None })
+        Arc::new(Entry::new(key.as_bytes(), key.as_bytes(), Version(version), None))
     }
 
     fn full() -> ModelStore {
@@ -256,7 +252,7 @@ mod tests {
     }
 
     fn names(entries: &[Arc<Entry>]) -> Vec<&[u8]> {
-        entries.iter().map(|entry| &entry.key[..]).collect()
+        entries.iter().map(|entry| entry.key()).collect()
     }
 
     #[test]
@@ -276,18 +272,18 @@ mod tests {
             store.insert(entry(key, n as u64 + 1));
         }
         assert_eq!(store.nominate(2, Version(2)).len(), 2);
-        assert_eq!(store.nominate(9, Version(2)).last().map(|entry| entry.version), Some(Version(3)));
+        assert_eq!(store.nominate(9, Version(2)).last().map(|entry| entry.version()), Some(Version(3)));
     }
 
     #[test]
     fn a_late_reader_leaves_only_a_hint() {
         let mut store = full();
-        assert_eq!(store.read_through(b"a").map(|entry| entry.version), Some(Version(1)));
+        assert_eq!(store.read_through(b"a").map(|entry| entry.version()), Some(Version(1)));
         store.insert(entry("a", 9));
         store.insert(entry("x", 10));
         store.insert(entry("y", 11));
         store.settle_reads();
-        assert_eq!(store.tier_get(b"a").map(|entry| entry.version), Some(Version(9)));
+        assert_eq!(store.tier_get(b"a").map(|entry| entry.version()), Some(Version(9)));
     }
 
     #[cfg(feature = "planted-faults")]
@@ -298,6 +294,6 @@ mod tests {
         store.read_through(b"a");
         store.insert(entry("a", 9));
         store.settle_reads();
-        assert_eq!(store.tier_get(b"a").map(|entry| entry.version), Some(Version(1)));
+        assert_eq!(store.tier_get(b"a").map(|entry| entry.version()), Some(Version(1)));
     }
 }

@@ -7,8 +7,8 @@
 //! [`MAX_NUMBER_BYTES`]. Redis adds in the C compiler's `long double`, whose width depends on the platform, so
 //! replicas could differ. Here:
 //!
-//! 1. When both numbers are multiples of 10^-17 and they and their sum, times 10^17, fit an `i128` (about
-//!    ±1.7 * 10^21), the sum is exact.
+//! 1. Both numbers are rounded to multiples of 10^-17, halves away from zero (most are multiples already). When they
+//!    and their sum, times 10^17, fit an `i128` (about ±1.7 * 10^21), the sum is exact.
 //! 2. Otherwise both are rounded to the nearest `f64` (ties to even), added as IEEE 754 says, and the exact value
 //!    of the sum is rounded to 17 fractional digits. Beyond `f64` is [`Refusal::NotFinite`].
 //!
@@ -87,25 +87,24 @@ impl<'a> Decimal<'a> {
         Ok(Self::Finite { text, negative, whole, fraction, exponent })
     }
 
-    /// The number times 10^17, if that is a whole number that fits.
+    /// The number times 10^17, rounded to a whole number (halves away from zero), if that fits.
     fn scaled(&self) -> Option<i128> {
         let Self::Finite { text: _, negative, whole, fraction, exponent } = self else { return None };
-        let mut digits = 0_i128;
-        let mut zeros = 0_u32; // not yet multiplied in: they may turn out to be trailing
+        let mut size = 0_i128;
+        // The power of ten, after scaling, of the digit at hand.
+        let mut power = (whole.len() as i64).saturating_add(FRACTION_DIGITS).saturating_add(*exponent);
         for digit in whole.iter().chain(fraction.iter()).map(|b| i128::from(b - b'0')) {
-            if digit == 0 {
-                zeros += 1;
-                continue;
+            power = power.saturating_sub(1);
+            if power < 0 {
+                size += i128::from(power == -1 && digit >= 5);
+                break;
             }
-            digits = shift(digits, zeros + 1)?.checked_add(digit)?;
-            zeros = 0;
+            size = size.checked_mul(10)?.checked_add(digit)?;
         }
-        if digits == 0 {
-            return Some(0);
+        if power > 0 {
+            size = shift(size, u32::try_from(power).ok())?;
         }
-        let places = exponent.checked_sub(fraction.len() as i64)?.checked_add(i64::from(zeros) + FRACTION_DIGITS)?;
-        let scaled = shift(digits, u32::try_from(places).ok()?)?;
-        Some(if *negative { -scaled } else { scaled })
+        Some(if *negative { -size } else { size })
     }
 
     fn nearest(&self) -> f64 {
@@ -117,9 +116,9 @@ impl<'a> Decimal<'a> {
     }
 }
 
-/// `digits` times 10^`places`.
-fn shift(digits: i128, places: u32) -> Option<i128> {
-    if digits == 0 { Some(0) } else { digits.checked_mul(10_i128.checked_pow(places)?) }
+/// `size` times a power of ten (`None`: one that is too large for anything but 0).
+fn shift(size: i128, power: Option<u32>) -> Option<i128> {
+    if size == 0 { Some(0) } else { size.checked_mul(10_i128.checked_pow(power?)?) }
 }
 
 /// An exponent; one beyond `i64` is as good as the largest.
@@ -204,9 +203,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_exact_goes_through_f64() {
+    fn more_than_17_fractional_digits_are_rounded() {
         check("1e-18", "0", Ok("0"));
         check("-1e-18", "0", Ok("0"));
+        check("5e-18", "0", Ok("0.00000000000000001"));
+        check("-5e-18", "0", Ok("-0.00000000000000001"));
+        check("49e-19", "0", Ok("0"));
+        check("0.3", "1e-30", Ok("0.3"));
+        check("0.99999999999999999999", "0", Ok("1"));
+        check("3.14159265358979323846", "1", Ok("4.14159265358979324"));
+        check(&format!("0.{}", "3".repeat(4_000)), "0", Ok("0.33333333333333333"));
+        check(&format!("{}1", "0".repeat(4_000)), "0", Ok("1"));
+        check("1e-9223372036854775808", "1", Ok("1"));
+    }
+
+    #[test]
+    fn what_is_too_large_goes_through_f64() {
         check("1e22", "1", Ok("10000000000000000000000"));
         check("0.12345678901234567890", "0", Ok("0.12345678901234568"));
         check("1e-99999999999999999999", "1", Ok("1"));

@@ -35,14 +35,14 @@ pub struct NeedsStamp {
 /// What is known of an entry beside its value, judged at `clock`.
 #[must_use]
 pub fn meta(entry: &Entry, clock: Timestamp) -> Meta {
-    let ttl_ms = entry.expires_at.map(|at| at.0.saturating_sub(clock.0).max(1));
-    Meta { version: entry.version, expires_at: entry.expires_at, ttl_ms }
+    let ttl_ms = entry.expires_at().map(|at| at.0.saturating_sub(clock.0).max(1));
+    Meta { version: entry.version(), expires_at: entry.expires_at(), ttl_ms }
 }
 
 /// An entry as an answer, judged at `clock`.
 #[must_use]
 pub fn found(entry: &Entry, clock: Timestamp) -> Found {
-    Found { value: entry.value.clone(), meta: meta(entry, clock) }
+    Found { value: entry.value_bytes(), meta: meta(entry, clock) }
 }
 
 /// A part of a value as Redis 7 cuts it: both ends included, negative ones count from the end.
@@ -67,9 +67,9 @@ pub fn answer_key(query: &Query, entry: Option<&Entry>, clock: Timestamp) -> Opt
     Some(match query {
         Query::Get { .. } => Outcome::Value(entry.map(|entry| found(entry, clock))),
         Query::GetRange { start, end, .. } => Outcome::Value(
-            entry.map(|entry| Found { value: range(&entry.value, *start, *end), meta: meta(entry, clock) }),
+            entry.map(|entry| Found { value: range(&entry.value_bytes(), *start, *end), meta: meta(entry, clock) }),
         ),
-        Query::Strlen { .. } => Outcome::Length(entry.map_or(0, |entry| entry.value.len() as u64)),
+        Query::Strlen { .. } => Outcome::Length(entry.map_or(0, |entry| entry.value().len() as u64)),
         Query::Exists { .. } => Outcome::Present(entry.is_some()),
         Query::Meta { .. } => Outcome::Meta(entry.map(|entry| meta(entry, clock))),
         Query::Scan { .. } | Query::Size | Query::RandomKey { .. } | Query::Multi(_) => return None,
@@ -117,7 +117,7 @@ impl<S: EntryStore> View<'_, S> {
 
     /// Whether log time shows the entry. Notes it when the leader's clock would not.
     fn sees(&mut self, entry: &Entry) -> bool {
-        match entry.expires_at {
+        match entry.expires_at() {
             Some(at) if at <= self.log_time => false,
             Some(at) if at <= self.now => {
                 self.undecided = self.undecided.max(Some(at));
@@ -133,13 +133,13 @@ impl<S: EntryStore> View<'_, S> {
             return Outcome::Keys { cursor: 0, keys: Vec::new() };
         };
         let (page, cursor) = self.page(from, count.clamp(1, MAX_SCAN_COUNT) as usize);
-        let keys = page.into_iter().filter(|entry| self.sees(entry)).map(|entry| entry.key.clone()).collect();
+        let keys = page.into_iter().filter(|entry| self.sees(entry)).map(|entry| entry.key_bytes()).collect();
         Outcome::Keys { cursor, keys }
     }
 
     /// About `limit` entries from a hash on, cut where the cursor's bits change, and the cursor behind them.
     fn page(&self, from: u64, limit: usize) -> (Vec<Arc<Entry>>, u64) {
-        let cursor_of = |entry: &Arc<Entry>| crate::machine::store::scan_hash(&entry.key) >> CURSOR_SHIFT;
+        let cursor_of = |entry: &Arc<Entry>| crate::machine::store::scan_hash(entry.key()) >> CURSOR_SHIFT;
         let mut ask = limit + 1;
         loop {
             let mut page = self.store.scan(from, ask);
@@ -172,9 +172,9 @@ impl<S: EntryStore> View<'_, S> {
         loop {
             let page = self.store.scan(from, RANDOM_PAGE);
             if let Some(entry) = page.iter().find(|entry| self.sees(entry)) {
-                return Outcome::RandomKey(Some(entry.key.clone()));
+                return Outcome::RandomKey(Some(entry.key_bytes()));
             }
-            let next = page.last().and_then(|last| crate::machine::store::scan_hash(&last.key).checked_add(1));
+            let next = page.last().and_then(|last| crate::machine::store::scan_hash(last.key()).checked_add(1));
             match next.filter(|_| page.len() >= RANDOM_PAGE) {
                 Some(next) => from = next,
                 None if wrapped => return Outcome::RandomKey(None),

@@ -22,7 +22,7 @@ pub(super) struct Sized {
 }
 
 /// Cuts a frame into pieces that fit; the frame comes back when a single message of it does not.
-pub(super) fn fit(frame: Frame, limit: usize) -> Result<Vec<Sized>, Frame> {
+pub(super) fn fit(frame: Frame, limit: usize) -> Result<Vec<Sized>, Box<Frame>> {
     let bytes = frame.encoded_len();
     if bytes <= limit {
         return Ok(vec![Sized { frame, bytes }]);
@@ -32,7 +32,7 @@ pub(super) fn fit(frame: Frame, limit: usize) -> Result<Vec<Sized>, Frame> {
     macro_rules! cut {
         ($($field:ident),*) => {
             if [$(frame.$field.iter().any(|item| item_bytes(item) > limit)),*].contains(&true) {
-                return Err(frame);
+                return Err(Box::new(frame));
             }
             $(for item in frame.$field {
                 pieces.make_room(item_bytes(&item));
@@ -126,7 +126,7 @@ mod tests {
     #[test]
     fn what_can_never_fit_comes_back_whole() {
         let whole = frame(&[10, 2000], 1);
-        assert_eq!(fit(whole.clone(), 1000).expect_err("too large"), whole);
+        assert_eq!(fit(whole.clone(), 1000).expect_err("too large"), Box::new(whole));
     }
 
     #[test]

@@ -27,15 +27,15 @@ struct Queue {
 impl Lane {
     /// Queues a frame, cut to fit.
     pub(super) fn push(&self, frame: Frame, settings: &NetworkSettings) -> Result<(), SendError> {
-        let refuse = |reason, frame| Err(SendError { reason, frame: Box::new(frame) });
+        let refuse = |reason, frame| Err(SendError { reason, frame });
         {
             // Before the cut: a full queue is no reason to measure the frame.
             let queue = self.queue.lock();
             if queue.closed {
-                return refuse(SendRefusal::Down, frame);
+                return refuse(SendRefusal::Down, Box::new(frame));
             }
             if queue.frames.len() >= settings.queue_frames {
-                return refuse(SendRefusal::Full, frame);
+                return refuse(SendRefusal::Full, Box::new(frame));
             }
         }
         let mut pieces = match fit(frame, MAX_FRAME_BYTES) {
@@ -47,7 +47,7 @@ impl Lane {
         let full = queue.bytes > 0 && queue.bytes + bytes > settings.queue_bytes;
         if full || queue.closed {
             let reason = if queue.closed { SendRefusal::Down } else { SendRefusal::Full };
-            return refuse(reason, join(pieces));
+            return refuse(reason, Box::new(join(pieces)));
         }
         queue.bytes += bytes;
         queue.frames.extend(pieces.drain(..));

@@ -35,7 +35,9 @@ const CHUNK_BYTES: usize = 1 << 20;
 const BUDGET_UNIT_BYTES: u64 = 64 << 10;
 
 /// How a send ends: told exactly once, also when its task is dropped.
-pub(super) struct Done(Option<Box<dyn FnOnce(Result<(), String>) + Send>>);
+pub(super) struct Done(Option<DoneFn>);
+
+type DoneFn = Box<dyn FnOnce(Result<(), String>) + Send>;
 
 impl Done {
     pub(super) fn new(done: impl FnOnce(Result<(), String>) + Send + 'static) -> Self {

@@ -9,6 +9,7 @@ use crate::{
         initial::ClusterSpec,
         map::{ClusterMap, SharedSettings},
     },
+    faults::Faults,
     partitioning::SlotHash,
     types::{ClusterUid, Draw, GroupId, Incarnation, NodeId},
 };
@@ -28,6 +29,7 @@ fn config(node: u64, nodes: u64, life: u128) -> FormConfig {
         host: format!("host-{node}"),
         zone: String::new(),
         client_address: format!("n{node}:6379"),
+        faults: Faults::none(),
     }
 }
 
@@ -36,8 +38,8 @@ fn former(node: u64, nodes: u64, life: u128) -> Former {
 }
 
 enum Message {
-    Request { to: NodeId, request: v1::FormRequest },
-    Reply { from: NodeId, to: NodeId, reply: v1::FormReply },
+    Request { to: NodeId, request: Box<v1::FormRequest> },
+    Reply { from: NodeId, to: NodeId, reply: Box<v1::FormReply> },
 }
 
 /// All nodes of a list and the messages between them.
@@ -58,7 +60,7 @@ impl World {
 
     fn tick(&mut self, node: NodeId) {
         let asks = self.node(node).on_tick();
-        self.wire.extend(asks.into_iter().map(|(to, request)| Message::Request { to, request }));
+        self.wire.extend(asks.into_iter().map(|(to, request)| Message::Request { to, request: Box::new(request) }));
     }
 
     fn restart(&mut self, node: NodeId) {
@@ -71,10 +73,10 @@ impl World {
         match message {
             Message::Request { to, request } => {
                 let back = NodeId(request.node);
-                let reply = self.node(to).on_request(request);
+                let reply = Box::new(self.node(to).on_request(*request));
                 self.wire.push(Message::Reply { from: to, to: back, reply });
             }
-            Message::Reply { from, to, reply } => self.node(to).on_reply(from, reply),
+            Message::Reply { from, to, reply } => self.node(to).on_reply(from, *reply),
         }
     }
 
@@ -225,6 +227,28 @@ fn all_restarted_nodes_form_a_new_cluster() {
         world.restart(NodeId(node));
     }
     world.settle();
+    assert_eq!(world.map_everywhere().uid, ClusterUid(1 << 64 | 2));
+}
+
+/// With the planted bug the members forget their cluster for a proposer that came back empty.
+#[cfg(feature = "planted-faults")]
+#[test]
+fn the_planted_fault_lets_a_restarted_proposer_form_again() {
+    use crate::faults::Fault;
+    let faulty = |node, life| {
+        let faults = Faults::none().with(Fault::InitRepeated);
+        Former::new(FormConfig { faults, ..config(node, 3, life) }).expect("a sound list")
+    };
+    let mut world = World { nodes: (1..=3).map(|n| faulty(n, 1)).collect(), lives: 1, wire: Vec::new() };
+    world.settle();
+    assert_eq!(world.map_everywhere().uid, ClusterUid(1 << 64 | 1));
+    *world.node(NodeId(1)) = faulty(1, 2);
+    for _ in 0..5 {
+        world.tick(NodeId(1));
+        while let Some(message) = world.wire.pop() {
+            world.deliver(message);
+        }
+    }
     assert_eq!(world.map_everywhere().uid, ClusterUid(1 << 64 | 2));
 }
 

@@ -75,13 +75,14 @@ impl<S: EntryStore> Group<S> {
         }
         let flying = self.evictions.flying.len();
         let Some(machine) = self.machine_mut() else { return };
-        let newest = machine.last_version();
+        // The newest 1 % of the keys go last, so that a fresh SET is not gone at once.
+        let newest = Version(machine.last_version().0.saturating_sub(machine.len() as u64 / 100));
         let nominated = machine.store_mut().nominate(count as usize + flying, newest);
-        let fresh = nominated.into_iter().filter(|entry| !self.evictions.flying.contains_key(&entry.key));
+        let fresh = nominated.into_iter().filter(|entry| !self.evictions.flying.contains_key(entry.key()));
         for entry in fresh.take(count as usize).collect::<Vec<_>>() {
-            let flying = Flying { version: entry.version, weight: weight(&entry) };
-            self.evictions.flying.insert(entry.key.clone(), flying);
-            self.evictions.waiting.push((entry.key.clone(), entry.version));
+            let flying = Flying { version: entry.version(), weight: weight(&entry) };
+            self.evictions.flying.insert(entry.key_bytes(), flying);
+            self.evictions.waiting.push((entry.key_bytes(), entry.version()));
             self.evictions.since_tick.get_or_insert(env.tick);
         }
     }
@@ -105,7 +106,7 @@ impl<S: EntryStore> Group<S> {
         }
         let newest = machine.last_version();
         for entry in machine.store_mut().nominate(1, newest) {
-            machine.store_mut().remove(&entry.key);
+            machine.store_mut().remove(entry.key());
         }
     }
 }

@@ -76,7 +76,7 @@ impl<S: EntryStore> Node<S> {
     /// Sends a local batch to the node that leads its group.
     pub(super) fn forward(&mut self, now: Now, to: NodeId, batch: Batch) {
         let Some(&session) = self.out.sessions.get(&to) else { return self.out.again.push((batch, None)) };
-        let ops: Vec<Bytes> = batch.ops.iter().map(|op| codec::encode_op(op).into()).collect();
+        let ops: Vec<Bytes> = batch.ops.iter().map(codec::encode_op).collect();
         let bytes = ops.iter().map(|op| op.len() + 8).sum::<usize>() + 32;
         self.forwards.last_sequence += 1;
         let sequence = self.forwards.last_sequence;

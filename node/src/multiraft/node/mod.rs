@@ -143,6 +143,7 @@ pub struct NodeConfig {
 
 /// What happens to a node.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "frames are the rule; boxing each would cost the hot path")]
 pub enum Input {
     /// One interval of [`Timings::tick_ms`] has passed.
     Tick,

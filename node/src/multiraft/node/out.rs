@@ -179,7 +179,7 @@ impl Out {
                 bytes = 0;
             }
             bytes += outcome.len();
-            part.outcomes.push(outcome.into());
+            part.outcomes.push(outcome);
         }
         self.push_reply(node, part, bytes);
     }

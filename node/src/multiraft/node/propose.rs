@@ -85,7 +85,7 @@ impl<S: EntryStore> Group<S> {
         let machine = self.machine()?;
         // Proposing them twice is harmless; once they are applied this stays silent.
         let level = self.replica.standing().last == self.applied();
-        (level && *machine.settings() != self.settings).then(|| self.settings)
+        (level && *machine.settings() != self.settings).then_some(self.settings)
     }
 
     fn append(&mut self, record: LogRecord, batches: Vec<Batch>, env: &mut Env<'_>) -> bool {

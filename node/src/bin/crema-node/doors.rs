@@ -1,0 +1,129 @@
+//! The doors that the binary adds to a node: Redis and HTTP.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use anyhow::Context as _;
+use crema::{
+    cache::{NodeView, Router, StartingNode},
+    cluster::ClusterMap,
+    http::{self, HttpConfig},
+    metrics::NodeMetrics,
+    multiraft::introspect::Introspect as _,
+    resp::{self, CommandObserver, NodeFacts, RespConfig, RespStats},
+    types::NodeId,
+};
+use tokio::{net::TcpListener, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+
+/// A door that runs until it is told to stop.
+pub(crate) struct Door {
+    stop: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+impl Door {
+    /// Stops it, and waits until it has let its clients go.
+    pub(crate) async fn close(self) {
+        self.stop.cancel();
+        // A panic of the door was printed where it happened.
+        let _ = self.task.await;
+    }
+}
+
+/// Binds a port, and says which when that fails.
+pub(crate) async fn bind(address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("listen for {what} on {address}"))
+}
+
+/// `/metrics`, `/livez`, `/readyz`, `/status`: open from before the node has joined.
+pub(crate) fn open_http(listener: TcpListener, node: &StartingNode) -> Door {
+    let (view, metrics) = (node.view().clone(), node.metrics().clone());
+    let stop = CancellationToken::new();
+    let stopped = stop.clone().cancelled_owned();
+    let task = tokio::spawn(async move {
+        http::serve(listener, view, &metrics, HttpConfig::default(), stopped).await;
+    });
+    Door { stop, task }
+}
+
+/// What the flags say of the Redis door.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct RespLimits {
+    pub(crate) max_clients: usize,
+    pub(crate) write_timeout: Duration,
+}
+
+impl Default for RespLimits {
+    fn default() -> Self {
+        let RespConfig { max_clients, write_timeout, .. } = RespConfig::default();
+        Self { max_clients, write_timeout }
+    }
+}
+
+/// The Redis door of a node that has joined.
+pub(crate) fn open_resp(
+    listener: TcpListener,
+    limits: RespLimits,
+    node: NodeId,
+    router: Router,
+    view: NodeView,
+    metrics: &NodeMetrics,
+    map: &ClusterMap,
+) -> Door {
+    let config = RespConfig {
+        max_clients: limits.max_clients,
+        write_timeout: limits.write_timeout,
+        facts: Arc::new(facts(node, view, metrics, map)),
+        observer: Some(Arc::new(Observer::new(metrics))),
+        ..RespConfig::default()
+    };
+    let stop = CancellationToken::new();
+    let stopped = stop.clone();
+    let task = tokio::spawn(async move {
+        let served = resp::serve(listener, router, config, Arc::new(RespStats::default()), stopped).await;
+        if let Err(error) = served {
+            tracing::error!(%error, "the Redis door has failed");
+        }
+    });
+    Door { stop, task }
+}
+
+/// What clients may ask of the node beside their data.
+fn facts(
+    node_id: NodeId,
+    view: NodeView,
+    metrics: &NodeMetrics,
+    map: &ClusterMap,
+) -> impl Fn() -> NodeFacts + Send + Sync + 'static {
+    let (nodes, settings, num_shards) = (map.members.len(), map.settings, u64::from(map.num_shards));
+    let (evictions, expirations) = (metrics.evictions.clone(), metrics.expirations.clone());
+    move || {
+        let totals = view.status().shards;
+        NodeFacts {
+            node_id,
+            nodes,
+            shards_hosted: totals.local as usize,
+            shards_led: totals.led as usize,
+            durable: false,
+            max_memory_bytes: settings.capacity.max_bytes * num_shards,
+            eviction_policy: settings.eviction,
+            evicted_keys: evictions.get(),
+            expired_keys: expirations.get(),
+        }
+    }
+}
+
+/// Puts the door's times into the metrics.
+struct Observer(crema::metrics::DoorMetrics);
+
+impl Observer {
+    fn new(metrics: &NodeMetrics) -> Self {
+        Self(metrics.door("resp", &resp::command_names()))
+    }
+}
+
+impl CommandObserver for Observer {
+    fn observe(&self, command: &'static str, calls: u64, elapsed: Duration) {
+        self.0.command(command).record_run(calls, elapsed);
+    }
+}

@@ -1,0 +1,18 @@
+//! The cache as programs and doors use it: a node wired together, its router, the production entry store with its
+//! Moka tier, and the library's [`DistributedCache`]. The only module that knows Moka.
+
+mod config;
+mod distributed;
+mod node;
+mod pump;
+mod router;
+pub mod store;
+mod view;
+
+pub use self::{
+    config::{CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, default_workers},
+    distributed::DistributedCache,
+    node::{NodeOptions, RunningNode, StartingNode},
+    router::Router,
+    view::NodeView,
+};

@@ -1,0 +1,208 @@
+//! `crema-node start` processes on loopback that form one cluster.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    path::PathBuf,
+    sync::atomic::{AtomicU16, Ordering},
+};
+
+use serde_json::Value;
+
+use crate::{
+    http,
+    process::{Process, Signal},
+    wait_for,
+};
+
+/// Ports below those that the system gives to outgoing connections, so that no client takes one meanwhile.
+const FIRST_PORT: u16 = 20_000;
+const LAST_PORT: u16 = 32_000;
+
+/// A port on loopback that nobody listens on. Different in each call and, nearly always, in each process.
+#[must_use]
+pub fn free_port() -> u16 {
+    free_ports(1)
+}
+
+/// The first of `count` neighbouring ports that nobody listens on.
+///
+/// # Panics
+/// None are free.
+#[must_use]
+pub fn free_ports(count: u16) -> u16 {
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let range = LAST_PORT - FIRST_PORT;
+    let start = (std::process::id() as u16).wrapping_mul(97);
+    for _ in 0..range {
+        let first = FIRST_PORT + start.wrapping_add(NEXT.fetch_add(count, Ordering::Relaxed)) % range;
+        let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        if (first..first + count).all(is_free) {
+            return first;
+        }
+    }
+    panic!("no free ports from {FIRST_PORT} to {LAST_PORT}");
+}
+
+/// Where one node listens.
+#[derive(Clone, Copy, Debug)]
+pub struct Addresses {
+    /// Peers and gRPC.
+    pub peer: SocketAddr,
+    /// Redis clients.
+    pub resp: SocketAddr,
+    /// `/readyz`, `/status`, `/metrics`.
+    pub http: SocketAddr,
+}
+
+impl Addresses {
+    /// Three free ports.
+    #[must_use]
+    pub fn free() -> Self {
+        let one = || SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
+        Self { peer: one(), resp: one(), http: one() }
+    }
+}
+
+/// One node: its number, where it listens, and its process while there is one.
+#[derive(Debug)]
+pub struct Node {
+    /// Its NodeId.
+    pub id: u64,
+    /// Where it listens.
+    pub addresses: Addresses,
+    /// The flags of its last start.
+    pub flags: Vec<String>,
+    /// The process; `None` before the first start and after a kill.
+    pub process: Option<Process>,
+    folder: PathBuf,
+    starts: u32,
+}
+
+impl Node {
+    /// Starts its process. The output goes to `node-ID.START.log` in the cluster's folder.
+    pub fn start(&mut self) {
+        self.starts += 1;
+        let output = self.folder.join(format!("node-{}.{}.log", self.id, self.starts));
+        self.process = Some(Process::start("crema-node", &self.flags, &output));
+    }
+
+    /// The running process.
+    ///
+    /// # Panics
+    /// There is none.
+    #[must_use]
+    pub fn process(&mut self) -> &mut Process {
+        self.process.as_mut().unwrap_or_else(|| panic!("node {} is not running", self.id))
+    }
+
+    /// What its process has printed so far.
+    #[must_use]
+    pub fn output(&self) -> String {
+        self.process.as_ref().map(Process::output).unwrap_or_default()
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(&mut self) {
+        self.process().signal(Signal::Kill);
+        self.process().wait_exit();
+        self.process = None;
+    }
+
+    /// Whether it says that clients may be sent here.
+    #[must_use]
+    pub fn is_ready(&self) -> bool {
+        http::get(self.addresses.http, "/readyz").is_ok_and(|(status, _)| status == 200)
+    }
+
+    /// Its `/status` page; `None` when it does not answer.
+    #[must_use]
+    pub fn status(&self) -> Option<Value> {
+        let (status, body) = http::get(self.addresses.http, "/status").ok()?;
+        if status == 200 { serde_json::from_str(&body).ok() } else { None }
+    }
+
+    /// How many shards it says that it leads.
+    #[must_use]
+    pub fn led(&self) -> u64 {
+        self.status().and_then(|page| page.pointer("/node/shards/led")?.as_u64()).unwrap_or(0)
+    }
+}
+
+/// A cluster of processes, all killed when dropped.
+#[derive(Debug)]
+pub struct Cluster {
+    /// The nodes by rising NodeId, from 1.
+    pub nodes: Vec<Node>,
+}
+
+impl Cluster {
+    /// Starts `count` nodes with 16 shards and further flags, and waits until all are ready and every shard is led.
+    #[must_use]
+    pub fn start(name: &str, count: usize, further: &[&str]) -> Self {
+        let mut cluster = Self::prepare(name, count, further);
+        cluster.nodes.iter_mut().for_each(Node::start);
+        for node in &mut cluster.nodes {
+            wait_for(&format!("node {} to be ready", node.id), || {
+                assert!(node.process().is_running(), "node {} ended: {}", node.id, node.output());
+                node.is_ready().then_some(())
+            });
+        }
+        cluster.wait_led();
+        cluster
+    }
+
+    /// The nodes and their flags, none started.
+    ///
+    /// # Panics
+    /// Their folder can't be made.
+    #[must_use]
+    pub fn prepare(name: &str, count: usize, further: &[&str]) -> Self {
+        let folder = std::env::temp_dir().join(format!("crema-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder for the logs");
+        eprintln!("logs of the nodes: {}", folder.display());
+        let all: Vec<(u64, Addresses)> = (1..=count as u64).map(|id| (id, Addresses::free())).collect();
+        let peers: Vec<String> = all.iter().map(|(id, at)| format!("{id}={}", at.peer)).collect();
+        let replication = count.min(3).to_string();
+        let nodes = all.into_iter().map(|(id, addresses)| {
+            let own = [
+                ("--node-id", id.to_string()),
+                ("--peer-addr", addresses.peer.to_string()),
+                ("--resp-addr", addresses.resp.to_string()),
+                ("--http-addr", addresses.http.to_string()),
+                ("--peers", peers.join(",")),
+                ("--shards", "16".to_owned()),
+                ("--replication", replication.clone()),
+            ];
+            let own = own.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
+            let flags =
+                ["start".to_owned()].into_iter().chain(own).chain(further.iter().map(|&flag| flag.to_owned()));
+            Node { id, addresses, flags: flags.collect(), process: None, folder: folder.clone(), starts: 0 }
+        });
+        Self { nodes: nodes.collect() }
+    }
+
+    /// Where Redis clients connect, in the order of the nodes.
+    #[must_use]
+    pub fn resp(&self) -> Vec<SocketAddr> {
+        self.nodes.iter().map(|node| node.addresses.resp).collect()
+    }
+
+    /// Waits until the running nodes together lead every shard.
+    pub fn wait_led(&self) {
+        wait_for("a leader of every shard", || {
+            let running = self.nodes.iter().filter(|node| node.process.is_some());
+            let led: u64 = running.map(Node::led).sum();
+            (led >= 16).then_some(())
+        });
+    }
+
+    /// The place of the node that leads most shards.
+    ///
+    /// # Panics
+    /// No node runs.
+    #[must_use]
+    pub fn busiest(&self) -> usize {
+        let places = 0..self.nodes.len();
+        places.max_by_key(|&place| self.nodes[place].led()).expect("a cluster has nodes")
+    }
+}

@@ -1,0 +1,12 @@
+//! Real `crema-node` processes on loopback: what users rely on, seen from outside.
+//!
+//! Run by `tests/run processes`, one test at a time, since each fills the machine by itself.
+
+mod abuse;
+mod ctl;
+mod dev;
+mod failover;
+mod flags;
+mod identity;
+mod pipeline;
+mod shutdown;
