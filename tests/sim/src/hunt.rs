@@ -6,11 +6,11 @@ use crema::faults::Fault;
 
 use crate::{
     invariants::Failure,
-    world::{self, Passed},
+    world::{self, Passed, Scenario},
 };
 
 /// The planted faults that concern the core without membership changes and disks; the others come with these parts.
-pub const CONCERNED: [Fault; 10] = [
+pub const CONCERNED: [Fault; 11] = [
     Fault::ReplyBeforeQuorum,
     Fault::ReplicaIdReused,
     Fault::RetryAmbiguousPut,
@@ -18,23 +18,42 @@ pub const CONCERNED: [Fault; 10] = [
     Fault::ExpiryByWallClockAtRead,
     Fault::StaleRead,
     Fault::FollowerLocalEviction,
+    Fault::ReaderFillsTier,
     Fault::LeaderHashTrusted,
     Fault::FuzzyCapture,
     Fault::WakeNotTiedToIncarnation,
 ];
 
+/// How a hunt ended.
+#[derive(Debug)]
+pub enum Hunted {
+    /// With this seed this invariant caught the bug, and without the bug the same run passes.
+    Caught(u64, Failure),
+    /// The same run fails without the bug: nothing is proved.
+    Unsound(u64, Failure),
+    /// No seed showed it.
+    Missed,
+}
+
 /// Runs seeds with the fault planted until an invariant catches it.
 #[must_use]
-pub fn hunt(fault: Fault, start: u64, max_seeds: u64) -> Option<(u64, Failure)> {
-    (start..start + max_seeds).find_map(|seed| Some((seed, run_caught(seed, Some(fault)).err()?)))
+pub fn hunt(fault: Fault, start: u64, max_seeds: u64) -> Hunted {
+    for seed in start..start + max_seeds {
+        let Err(caught) = run_caught(seed, Scenario::Planted(fault)) else { continue };
+        return match run_caught(seed, Scenario::Control(fault)) {
+            Ok(_) => Hunted::Caught(seed, caught),
+            Err(failure) => Hunted::Unsound(seed, failure),
+        };
+    }
+    Hunted::Missed
 }
 
 /// Runs a seed; a panic is a failure like any other.
 ///
 /// # Errors
 /// The invariant that did not hold.
-pub fn run_caught(seed: u64, fault: Option<Fault>) -> Result<Passed, Failure> {
-    catch_unwind(AssertUnwindSafe(|| world::run(seed, fault, None))).unwrap_or_else(|panic| {
+pub fn run_caught(seed: u64, scenario: Scenario) -> Result<Passed, Failure> {
+    catch_unwind(AssertUnwindSafe(|| world::run(seed, scenario, None))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let reason = text.unwrap_or_else(|| "a panic without words".to_owned());
