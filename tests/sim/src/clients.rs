@@ -140,4 +140,3 @@ impl Open {
         format!("client {:?} at place {}: {ops:?}", self.client, self.place)
     }
 }
-

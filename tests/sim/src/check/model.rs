@@ -6,9 +6,7 @@
 
 use bytes::Bytes;
 use crema::{
-    machine::command::{
-        Command, Condition, ExpireCondition, Expiry, Found, Meta, Outcome, Put, Query, Refusal,
-    },
+    machine::command::{Command, Condition, ExpireCondition, Expiry, Found, Meta, Outcome, Put, Query, Refusal},
     types::Version,
 };
 
@@ -412,7 +410,11 @@ fn judge(state: &State, condition: &Condition) -> Vec<(State, bool)> {
             Some(Held { version: Some(known), .. }) => *known == version.0,
             Some(Held { version: None, .. }) => {
                 let open = (state.clone(), false);
-                return settle_version(state, *version).map(|state| (state, true)).into_iter().chain([open]).collect();
+                return settle_version(state, *version)
+                    .map(|state| (state, true))
+                    .into_iter()
+                    .chain([open])
+                    .collect();
             }
         },
     };
@@ -465,10 +467,9 @@ fn settle_version(state: &State, version: Version) -> Option<State> {
     match held.version {
         Some(known) => (known == version.0).then(|| state.clone()),
         None if version.0 < state.next_version => None,
-        None => Some(State {
-            next_version: version.0 + 1,
-            held: Some(Held { version: Some(version.0), ..held.clone() }),
-        }),
+        None => {
+            Some(State { next_version: version.0 + 1, held: Some(Held { version: Some(version.0), ..held.clone() }) })
+        }
     }
 }
 
@@ -506,4 +507,3 @@ fn range(value: &[u8], start: i64, end: i64) -> Bytes {
     }
     Bytes::copy_from_slice(&value[start as usize..=end as usize])
 }
-

@@ -109,7 +109,8 @@ fn found(value: &'static str, version: u64) -> Outcome {
 }
 
 fn found_until(value: &'static str, version: u64, expires_at: Option<u64>) -> Outcome {
-    let meta = Meta { version: Version(version), expires_at: expires_at.map(Timestamp), ttl_ms: expires_at.map(|_| 1) };
+    let meta =
+        Meta { version: Version(version), expires_at: expires_at.map(Timestamp), ttl_ms: expires_at.map(|_| 1) };
     Outcome::Value(Some(Found { value: Bytes::from_static(value.as_bytes()), meta }))
 }
 
@@ -163,10 +164,7 @@ fn lost_write() {
 
 #[test]
 fn lost_update_of_two_counters() {
-    Script::new()
-        .done(1, 1, 5, incr(1), sum(1, 1))
-        .done(2, 2, 6, incr(1), sum(1, 2))
-        .bad();
+    Script::new().done(1, 1, 5, incr(1), sum(1, 1)).done(2, 2, 6, incr(1), sum(1, 2)).bad();
 }
 
 #[test]
@@ -240,10 +238,8 @@ fn versions_only_rise() {
 
 #[test]
 fn eviction_only_where_it_is_allowed() {
-    let script = Script::new()
-        .done(1, 1, 2, put("a"), stored(1))
-        .done(2, 3, 4, get(), miss())
-        .done(2, 5, 6, get(), miss());
+    let script =
+        Script::new().done(1, 1, 2, put("a"), stored(1)).done(2, 3, 4, get(), miss()).done(2, 5, 6, get(), miss());
     script.bad();
     let rules = Rules { evictable: true, ..Rules::default() };
     script.judge(&rules).expect("evicted");
@@ -276,9 +272,8 @@ fn a_key_is_gone_after_its_deadline() {
 
 #[test]
 fn a_key_once_expired_stays_so() {
-    let script = with_ttl(100)
-        .done(2, 1098, 1099, get(), miss())
-        .done(2, 1100, 1101, get(), found_until("a", 1, Some(1100)));
+    let script =
+        with_ttl(100).done(2, 1098, 1099, get(), miss()).done(2, 1100, 1101, get(), found_until("a", 1, Some(1100)));
     script.judge(&ttl_rules()).expect_err("came back");
 }
 
