@@ -14,7 +14,7 @@ use crema::faults::Fault;
 use crema_sim::{
     hunt::{self, Hunted},
     invariants::Failure,
-    world::{self, Scenario},
+    world::Scenario,
 };
 
 #[derive(Parser)]
@@ -139,7 +139,7 @@ fn first_line(failure: &Failure) -> &str {
 fn report(seed: u64, failure: &Failure, scenario: Scenario) {
     let mut lines = Vec::new();
     let mut keep = |line: String| lines.push(line);
-    let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world::run(seed, scenario, Some(&mut keep))));
+    let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hunt::play(seed, scenario, Some(&mut keep))));
     println!("\nseed {seed} failed at {:.3} s: {}\n{}", failure.at as f64 / 1e6, failure.invariant, failure.reason);
     if let Ok(Ok(_)) = again {
         println!("it did not fail again: the simulator is not deterministic, which is a bug of its own");
@@ -161,7 +161,7 @@ fn clip(line: &str) -> String {
 fn run_loudly(start: u64, seeds: u64, scenario: Scenario) -> ExitCode {
     let mut failed = 0;
     for seed in start..start + seeds {
-        match world::run(seed, scenario, Some(&mut |line| println!("{line}"))) {
+        match hunt::play(seed, scenario, Some(&mut |line| println!("{line}"))) {
             Ok(passed) => println!("seed {seed} passed: {passed:?}"),
             Err(failure) => {
                 println!("seed {seed} failed: {failure:?}\n{}", failure.reason);
