@@ -7,7 +7,7 @@ use crate::{
     error::Error,
     machine::store::Capacity,
     multiraft::node::{Limits, Timings},
-    partitioning::{SLOTS, SlotHash},
+    partitioning::{DEFAULT_SHARDS, LIBRARY_SLOT_HASH, SLOTS},
     types::NodeId as Member,
 };
 
@@ -15,9 +15,6 @@ use super::node::NodeOptions;
 
 /// A member's number, as users write it: 1 and up.
 pub type NodeId = u64;
-
-/// The replicas that a shard has when the cluster is large enough.
-const DEFAULT_REPLICATION: u32 = 3;
 
 /// How a [`super::DistributedCache`] is made.
 #[derive(Clone, Debug)]
@@ -73,7 +70,7 @@ impl Default for MultiRaftCacheConfig {
     fn default() -> Self {
         Self {
             enabled: false,
-            num_shards: 16,
+            num_shards: DEFAULT_SHARDS,
             shard_capacity: 100_000,
             auto_init_shards: true,
             leader_broadcast_debounce_ms: 200,
@@ -170,8 +167,8 @@ impl CacheConfig {
             listen: self.raft_addr,
             spec: ClusterSpec {
                 num_shards,
-                slot_hash: SlotHash::XxHash64,
-                replication_factor: DEFAULT_REPLICATION.min(members.len() as u32),
+                slot_hash: LIBRARY_SLOT_HASH,
+                replication_factor: default_replication(members.len()),
                 settings: SharedSettings {
                     capacity: Capacity { max_entries, max_bytes: 0 },
                     default_ttl_ms: ttl,
@@ -191,6 +188,12 @@ impl CacheConfig {
             token: None,
         })
     }
+}
+
+/// The replicas of a shard: three, or as many as there are members.
+#[must_use]
+pub fn default_replication(members: usize) -> u32 {
+    members.min(3) as u32
 }
 
 /// One worker for each two cores, at least one, and never more than there are shards: the other half parses,

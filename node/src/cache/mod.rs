@@ -10,7 +10,7 @@ pub mod store;
 mod view;
 
 pub use self::{
-    config::{CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, default_workers},
+    config::{CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, default_replication, default_workers},
     distributed::DistributedCache,
     node::{NodeOptions, RunningNode, StartingNode},
     router::Router,

@@ -15,7 +15,7 @@ use super::{
     view::NodeView,
 };
 use crate::{
-    cluster::{ClusterMap, ClusterSpec, FormConfig, Former},
+    cluster::{ClusterMap, ClusterSpec, FormConfig, FormError, Former},
     error::Error,
     faults::Faults,
     grpc::{ClusterToken, GrpcConfig, GrpcDoor},
@@ -31,6 +31,9 @@ use crate::{
 
 /// How long leaderships may take to move when the node stops.
 const RESIGN_PATIENCE: Duration = Duration::from_secs(3);
+
+/// How long gRPC requests under way may take when the node stops.
+const GRPC_DRAIN: Duration = Duration::from_secs(1);
 
 /// What a node is started with.
 #[derive(Clone, Debug)]
@@ -96,7 +99,10 @@ impl StartingNode {
             client_address: options.client_address.clone(),
             faults: Faults::none(),
         });
-        let former = former.map_err(|error| Error::Fatal(error.to_string()))?;
+        let former = former.map_err(|error| {
+            let field = if matches!(error, FormError::BadList { .. }) { "peers" } else { "cluster settings" };
+            Error::Invalid { field, reason: error.to_string() }
+        })?;
         let listener = TcpListener::bind(options.listen).await;
         let listener =
             listener.map_err(|error| Error::Fatal(format!("listen for peers on {}: {error}", options.listen)))?;
@@ -151,6 +157,7 @@ impl StartingNode {
                 return Err(Error::Fatal(error.to_string()));
             }
         };
+        warn_of_differences(&options.spec, &map);
         let config = RuntimeConfig {
             node: options.node,
             incarnation,
@@ -171,7 +178,12 @@ impl StartingNode {
         });
         let handle = runtime.handle();
         view.set_joined(map.clone(), handle.clone());
-        router.join(Joined { runtime: handle.clone(), shard_map: map.shard_map().into(), readers });
+        router.join(Joined {
+            runtime: handle.clone(),
+            shard_map: map.shard_map().into(),
+            readers,
+            metrics: metrics.clone(),
+        });
         tokio::spawn(log_events(events));
         tokio::spawn(pump::run(handle, metrics.clone(), stop.clone()));
         Ok(RunningNode { router, view, metrics, map, runtime, stop, grpc })
@@ -220,12 +232,30 @@ impl RunningNode {
     /// Stops. [`Self::resign`] before, or the others wait for an election; close the doors of the caller before, so
     /// that nobody waits for an answer any more.
     pub async fn shutdown(self) {
-        let Self { runtime, stop, grpc, .. } = self;
-        runtime.shutdown().await;
+        let Self { runtime, stop, mut grpc, .. } = self;
         stop.cancel();
-        // A peer's stream may outlast the door; it ends with the task.
+        // Requests under way are answered while the shards still run. The door itself lasts as long as the peers'
+        // streams, which end with the runtime.
+        let _ = tokio::time::timeout(GRPC_DRAIN, &mut grpc).await;
+        runtime.shutdown().await;
         grpc.abort();
-        let _ = grpc.await;
+    }
+}
+
+/// The cluster was formed by the member with the lowest number, by its settings.
+fn warn_of_differences(wanted: &ClusterSpec, map: &ClusterMap) {
+    let formed = ClusterSpec {
+        num_shards: map.num_shards,
+        slot_hash: map.slot_hash,
+        replication_factor: map.replication_factor,
+        settings: map.settings,
+    };
+    if *wanted != formed {
+        tracing::warn!(
+            ?wanted,
+            ?formed,
+            "this node was started with other settings than its cluster has; the cluster's hold"
+        );
     }
 }
 

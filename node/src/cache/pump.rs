@@ -17,11 +17,16 @@ const INTERVAL: Duration = Duration::from_secs(1);
 pub(super) async fn run(runtime: RuntimeHandle, metrics: NodeMetrics, stop: CancellationToken) {
     let mut shards: BTreeMap<GroupId, (ShardMetrics, Counters)> = BTreeMap::new();
     let mut interval = tokio::time::interval(INTERVAL);
+    let (mut sent, mut received) = (0, 0);
     loop {
         tokio::select! {
             () = stop.cancelled() => return,
             _ = interval.tick() => {}
         }
+        let frames = runtime.board().frames();
+        metrics.peer_frames_sent.inc_by(frames.0 - sent);
+        metrics.peer_frames_received.inc_by(frames.1 - received);
+        (sent, received) = frames;
         for status in runtime.board().groups() {
             let Some(shard) = status.group.shard() else { continue };
             let (series, last) =
@@ -39,6 +44,7 @@ fn raise(metrics: &NodeMetrics, shard: &ShardMetrics, now: &Counters, last: &Cou
         shard.leader_changed();
     }
     metrics.evictions.inc_by(now.evictions - last.evictions);
+    metrics.expirations.inc_by(now.expirations.saturating_sub(last.expirations));
     metrics.snapshots_sent.inc_by(now.snapshots_sent - last.snapshots_sent);
     metrics.snapshots_received.inc_by(now.snapshots_installed - last.snapshots_installed);
 }

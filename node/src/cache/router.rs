@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     sync::{Arc, OnceLock},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use futures::future::join_all;
@@ -21,6 +21,7 @@ use crate::{
         read,
         store::Entry,
     },
+    metrics::NodeMetrics,
     multiraft::{
         execute::{Executor, Request},
         runtime::RuntimeHandle,
@@ -38,6 +39,7 @@ pub(super) struct Joined {
     pub(super) shard_map: Arc<ShardMap>,
     /// By shard; `None` where no replica is here.
     pub(super) readers: Vec<Option<Reader>>,
+    pub(super) metrics: NodeMetrics,
 }
 
 /// Runs operations; cheap to clone. Until the node has joined, every operation is `Unavailable`.
@@ -85,7 +87,9 @@ impl Router {
     pub fn get_local(&self, key: &[u8]) -> Option<Arc<Entry>> {
         let joined = self.joined()?;
         let shard = joined.shard_map.shard_of(key);
-        joined.visible(shard, key, joined.runtime.now().wall)
+        let found = joined.visible(shard, key, joined.runtime.now().wall);
+        joined.count_reads(u64::from(found.is_some()), u64::from(found.is_none()));
+        found
     }
 }
 
@@ -159,7 +163,10 @@ impl Joined {
             self.run(round, timeout, &mut results).await;
             calls.retain(|_, call| !call.ops.is_empty());
         }
-        results.into_iter().map(|result| result.unwrap_or_else(|| Err(Error::ShuttingDown))).collect()
+        let results: Results =
+            results.into_iter().map(|result| result.unwrap_or_else(|| Err(Error::ShuttingDown))).collect();
+        self.count_outcomes(&results);
+        results
     }
 
     /// Answers a call of reads only without a worker, if that can be done for all of them.
@@ -170,6 +177,32 @@ impl Joined {
             results[*place] = Some(Ok(answer));
         }
         true
+    }
+
+    fn count_reads(&self, hits: u64, misses: u64) {
+        if hits > 0 {
+            self.metrics.cache_hits.inc_by(hits);
+        }
+        if misses > 0 {
+            self.metrics.cache_misses.inc_by(misses);
+        }
+    }
+
+    /// Counts what reads found; once for a call, not once for each.
+    fn count_outcomes(&self, results: &[Result<Outcome, Error>]) {
+        let (mut hits, mut misses) = (0, 0);
+        let mut count = |outcome: &Outcome| match outcome {
+            Outcome::Value(Some(_)) => hits += 1,
+            Outcome::Value(None) => misses += 1,
+            _ => {}
+        };
+        for outcome in results.iter().flatten() {
+            match outcome {
+                Outcome::Many(parts) => parts.iter().for_each(&mut count),
+                outcome => count(outcome),
+            }
+        }
+        self.count_reads(hits, misses);
     }
 
     /// Runs one part of each shard's operations, all workers at the same time.
@@ -185,6 +218,8 @@ impl Joined {
             all_places.push(places);
             calls.push((shard, ops));
         }
+        let begun = Instant::now();
+        let writes = by_worker.values().flat_map(|(_, calls)| calls).any(|(_, ops)| ops.iter().any(is_write));
         let submissions = by_worker
             .into_iter()
             .map(async |(worker, (places, calls))| (places, self.runtime.submit(worker, calls, timeout).await));
@@ -192,6 +227,9 @@ impl Joined {
             for (places, answer) in places.into_iter().zip(answers) {
                 place(results, places, answer);
             }
+        }
+        if writes {
+            self.metrics.raft_proposal_latency.observe(begun.elapsed());
         }
     }
 }
@@ -220,6 +258,10 @@ fn size(op: &Op) -> usize {
         Op::Read(_) => 64,
         Op::Write(command) => codec::command_size(command),
     }
+}
+
+fn is_write(op: &Op) -> bool {
+    matches!(op, Op::Write(_))
 }
 
 /// Refuses what no shard could ever take; else the operation's size.
@@ -254,7 +296,10 @@ impl Executor for Router {
     }
 
     fn local(&self, shard: ShardId, query: &Query) -> Option<Outcome> {
-        self.joined()?.local(shard, query)
+        let joined = self.joined()?;
+        let outcome = Ok(joined.local(shard, query)?);
+        joined.count_outcomes(std::slice::from_ref(&outcome));
+        outcome.ok()
     }
 
     async fn execute(&self, requests: Vec<Request>, timeout: Duration) -> Results {

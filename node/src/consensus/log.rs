@@ -101,10 +101,6 @@ impl ReplicaLog {
         self.base
     }
 
-    pub(super) fn conf(&self) -> &ConfState {
-        &self.conf
-    }
-
     fn position(&self, index: u64) -> Option<usize> {
         usize::try_from(index.checked_sub(self.base.index + 1)?).ok()
     }

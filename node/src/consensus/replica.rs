@@ -433,12 +433,6 @@ impl<R> Replica<R> {
         convert::conf_to_wire(&self.raw.raft.prs().conf().to_conf_state())
     }
 
-    /// The configuration at the start of the log.
-    #[must_use]
-    pub fn base_conf(&self) -> v1::ConfState {
-        convert::conf_to_wire(self.raw.store().conf())
-    }
-
     /// How sending a snapshot ended; without it raft-rs waits for ever.
     pub fn report_snapshot(&mut self, to: ReplicaId, ok: bool) {
         self.raw.report_snapshot(to.0, if ok { SnapshotStatus::Finish } else { SnapshotStatus::Failure });

@@ -105,7 +105,7 @@ mod tests {
             entry("ab", "c", 1, None),
             entry("a", "bc", 1, None),
             entry("ab", "c", 2, None),
-            entry("ab", "c", 1, Some(0)),
+            entry("ab", "c", 1, Some(2)),
             entry("ab", "c", 1, Some(1)),
             entry("ab", "", 1, None),
             entry("", "ab", 1, None),

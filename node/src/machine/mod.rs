@@ -93,6 +93,8 @@ pub struct Machine<S> {
     recent: RecentHashes,
     capture: Option<Capture>,
     faults: Faults,
+    /// Keys removed because their time was over; of this replica's life, not part of the state.
+    expirations: u64,
     #[cfg(feature = "planted-faults")]
     local_clock: Timestamp,
 }
@@ -119,6 +121,7 @@ impl<S: EntryStore> Machine<S> {
             recent: RecentHashes::new(DEFAULT_HASH_INTERVAL),
             capture: None,
             faults: Faults::none(),
+            expirations: 0,
             #[cfg(feature = "planted-faults")]
             local_clock: Timestamp(0),
         }
@@ -160,10 +163,7 @@ impl<S: EntryStore> Machine<S> {
     pub fn read(&self, query: &Query, now: Timestamp) -> Result<Outcome, NeedsStamp> {
         let mut view = self.view(self.log_time, now);
         let outcome = view.answer(query);
-        match view.undecided {
-            Some(at) => Err(NeedsStamp { at }),
-            None => Ok(outcome),
-        }
+        view.needs().map_or(Ok(outcome), Err)
     }
 
     /// Tells the tier which keys a read has touched; for the caller of [`Self::read`], when it is not in a hurry.
@@ -261,6 +261,12 @@ impl<S: EntryStore> Machine<S> {
         self.recent = RecentHashes::new(interval);
     }
 
+    /// Keys that this replica has removed because their time was over, since it was made.
+    #[must_use]
+    pub fn expirations(&self) -> u64 {
+        self.expirations
+    }
+
     /// The soonest deadline of an entry that is still in the map; it may have passed.
     #[must_use]
     pub fn next_deadline(&self) -> Option<Timestamp> {
@@ -323,7 +329,7 @@ impl<S: EntryStore> Machine<S> {
     }
 
     fn view(&self, log_time: Timestamp, now: Timestamp) -> View<'_, S> {
-        View { store: &self.store, deadlines: &self.deadlines, log_time, now, undecided: None }
+        View { store: &self.store, deadlines: &self.deadlines, log_time, now, undecided: false }
     }
 
     fn next_version(&mut self) -> Version {
@@ -383,6 +389,7 @@ impl<S: EntryStore> Machine<S> {
     fn remove_expired(&mut self) {
         for key in read::due(&self.deadlines, self.clock(), MAX_EXPIRED_PER_ENTRY) {
             self.remove(&key);
+            self.expirations += 1;
         }
     }
 }

@@ -28,7 +28,7 @@ const RANDOM_PAGE: usize = 64;
 /// with at least this stamp; after it is applied here the read is tried again (PROTOCOL 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NeedsStamp {
-    /// The latest deadline in question.
+    /// The latest deadline of the shard that the leader's clock has passed, so that one stamp decides them all.
     pub at: Timestamp,
 }
 
@@ -84,8 +84,8 @@ pub(super) struct View<'a, S> {
     pub(super) log_time: Timestamp,
     /// What the leader's next stamp would be.
     pub(super) now: Timestamp,
-    /// The latest deadline met that lies in (log time, now].
-    pub(super) undecided: Option<Timestamp>,
+    /// Whether the answer depends on a deadline in (log time, now].
+    pub(super) undecided: bool,
 }
 
 impl<S: EntryStore> View<'_, S> {
@@ -115,12 +115,23 @@ impl<S: EntryStore> View<'_, S> {
         }
     }
 
+    /// The stamp that the answer lacks. The latest deadline of all, not of those met: once these are gone, a scan or
+    /// a random key comes to others, and each would ask for one stamp more.
+    pub(super) fn needs(&self) -> Option<NeedsStamp> {
+        let at = self.latest_passed().filter(|_| self.undecided)?;
+        Some(NeedsStamp { at })
+    }
+
+    fn latest_passed(&self) -> Option<Timestamp> {
+        self.deadlines.range(..after(self.now)).next_back().map(|(at, _)| *at)
+    }
+
     /// Whether log time shows the entry. Notes it when the leader's clock would not.
     fn sees(&mut self, entry: &Entry) -> bool {
         match entry.expires_at() {
             Some(at) if at <= self.log_time => false,
             Some(at) if at <= self.now => {
-                self.undecided = self.undecided.max(Some(at));
+                self.undecided = true;
                 true
             }
             Some(_) | None => true,
@@ -159,8 +170,7 @@ impl<S: EntryStore> View<'_, S> {
 
     /// How many keys log time shows.
     fn size(&mut self) -> Outcome {
-        let latest = self.deadlines.range(..after(self.now)).next_back().map(|(at, _)| *at);
-        self.undecided = self.undecided.max(latest.filter(|at| *at > self.log_time));
+        self.undecided |= self.latest_passed().is_some_and(|at| at > self.log_time);
         Outcome::Count(visible(self.store, self.deadlines, self.log_time))
     }
 

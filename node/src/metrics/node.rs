@@ -26,14 +26,10 @@ pub struct NodeMetrics {
     pub evictions: Counter,
     /// Keys that left because their time was over.
     pub expirations: Counter,
-    /// Frames written to peer streams.
+    /// Frames that the workers gave to peer streams.
     pub peer_frames_sent: Counter,
-    /// Frames read from peer streams.
+    /// Frames that the workers got from peer streams.
     pub peer_frames_received: Counter,
-    /// Bytes of them, encoded.
-    pub peer_bytes_sent: Counter,
-    /// Bytes of them, encoded.
-    pub peer_bytes_received: Counter,
     /// Snapshots that reached a lagging replica.
     pub snapshots_sent: Counter,
     /// Snapshots that a replica here was restored from.
@@ -47,7 +43,6 @@ impl NodeMetrics {
         let counter = |name, help| registry.counter(name, help, &[]);
         let peer = |name, help, way| registry.counter(name, help, &[("direction", way)]);
         let (frames, frames_help) = ("crema_peer_frames_total", "Frames on peer streams");
-        let (bytes, bytes_help) = ("crema_peer_bytes_total", "Bytes of frames on peer streams");
         let (snapshots, snapshots_help) = ("crema_snapshots_total", "Snapshots sent to and received from peers");
         Self {
             registry: registry.clone(),
@@ -64,8 +59,6 @@ impl NodeMetrics {
             expirations: counter("crema_expirations_total", "Keys that left because their time was over"),
             peer_frames_sent: peer(frames, frames_help, "sent"),
             peer_frames_received: peer(frames, frames_help, "received"),
-            peer_bytes_sent: peer(bytes, bytes_help, "sent"),
-            peer_bytes_received: peer(bytes, bytes_help, "received"),
             snapshots_sent: peer(snapshots, snapshots_help, "sent"),
             snapshots_received: peer(snapshots, snapshots_help, "received"),
         }
@@ -177,6 +170,11 @@ impl CommandMetrics {
     pub fn record_run(&self, calls: u64, elapsed: Duration) {
         self.calls.inc_by(calls);
         self.latency.observe(elapsed);
+    }
+
+    /// So many of the calls that were recorded as a run were answered with an error.
+    pub fn record_errors(&self, errors: u64) {
+        self.errors.inc_by(errors);
     }
 
     /// One command was answered.

@@ -33,8 +33,8 @@
 //!
 //! # Where it differs from Redis 7
 //!
-//! Keys have 1 byte to 64 KiB and values up to 8 MiB; there is one database, and only strings. `MSETNX`, `MULTI` and
-//! `EXPIRE … XX LT` are refused, since they can't be honoured as Redis defines them. `GETEX` looks at its options
+//! Keys have 1 byte to 64 KiB and values up to 8 MiB; there is one database, and only strings. `MSETNX` and `MULTI` are
+//! unknown, since they can't be honoured as Redis defines them. `GETEX` looks at its options
 //! before the key. A key without a stated deadline gets the cluster's default one, if there is one. `INFO` shows
 //! only fields that are true here. `CLIENT SETINFO` and `NO-TOUCH` are those of 7.2.
 

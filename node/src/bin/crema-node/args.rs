@@ -3,7 +3,8 @@
 use std::net::SocketAddr;
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
-use crema::types::NodeId;
+use crema::{partitioning::DEFAULT_SHARDS, types::NodeId};
+use tracing_subscriber::EnvFilter;
 
 /// A strongly consistent, sharded cache.
 #[derive(Debug, Parser)]
@@ -13,7 +14,7 @@ pub(crate) struct Args {
     #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text, env = "CREMA_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
     /// What is logged, as `level` or `target=level,…` (tracing's filter).
-    #[arg(long, global = true, default_value = "info", env = "CREMA_LOG")]
+    #[arg(long, global = true, default_value = "info", value_parser = log_filter, env = "CREMA_LOG")]
     pub(crate) log: String,
     #[command(subcommand)]
     pub(crate) command: Command,
@@ -61,8 +62,8 @@ pub(crate) struct Start {
     #[arg(long, env = "CREMA_CLUSTER_TOKEN", hide_env_values = true)]
     pub(crate) cluster_token: Option<String>,
     /// Redis connections; more are refused.
-    #[arg(long, default_value_t = 10_000, env = "CREMA_MAX_CLIENTS")]
-    pub(crate) max_clients: usize,
+    #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..), env = "CREMA_MAX_CLIENTS")]
+    pub(crate) max_clients: u32,
     /// A Redis client that takes none of its replies for so long is cut off, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..), env = "CREMA_WRITE_TIMEOUT_S")]
     pub(crate) write_timeout_s: u64,
@@ -72,7 +73,7 @@ pub(crate) struct Start {
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Cluster {
     /// Shards, each a Raft group of its own: 1 to 16384.
-    #[arg(long, default_value_t = 16, env = "CREMA_SHARDS")]
+    #[arg(long, default_value_t = DEFAULT_SHARDS, env = "CREMA_SHARDS")]
     pub(crate) shards: u32,
     /// Replicas of each shard [default: 3, or the number of nodes if that is less].
     #[arg(long, env = "CREMA_REPLICATION")]
@@ -90,7 +91,7 @@ pub(crate) struct Cluster {
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..), env = "CREMA_DEFAULT_TTL_MS")]
     pub(crate) default_ttl_ms: Option<u64>,
     /// Threads that own shards [default: half the cores].
-    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=256), env = "CREMA_WORKERS")]
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=64), env = "CREMA_WORKERS")]
     pub(crate) workers: Option<u32>,
 }
 
@@ -120,6 +121,13 @@ pub(crate) struct Dev {
     pub(crate) grpc_port: u16,
     #[command(flatten)]
     pub(crate) cluster: Cluster,
+}
+
+fn log_filter(text: &str) -> Result<String, String> {
+    match EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_owned()),
+        Err(error) => Err(format!("{error}; write a level or target=level,…")),
+    }
 }
 
 fn node_id(text: &str) -> Result<NodeId, String> {

@@ -13,7 +13,7 @@ use tokio::net::TcpListener;
 use crate::{
     args::Dev,
     doors::{self, Door, RespLimits},
-    start,
+    start::{self, StopSignals},
 };
 
 /// One node with its doors.
@@ -28,17 +28,17 @@ fn local(port: u16) -> SocketAddr {
 }
 
 pub(crate) async fn run(dev: Dev) -> anyhow::Result<()> {
-    let stopped = start::told_to_stop();
+    let mut signals = StopSignals::watch()?;
     let ids: Vec<u16> = (0..dev.nodes).collect();
     let members: Vec<_> =
         ids.iter().map(|i| (NodeId(u64::from(*i) + 1), local(dev.grpc_port + i).to_string())).collect();
     let starting = try_join_all(ids.iter().map(|i| listen(&dev, *i, members.clone()))).await?;
     let nodes = tokio::select! {
         nodes = try_join_all(starting.into_iter().map(Listening::join)) => nodes?,
-        stopped = start::told_to_stop() => return stopped,
+        () = signals.recv() => return Ok(()),
     };
     greet(&dev);
-    stopped.await?;
+    signals.recv().await;
     println!("stopping");
     // All go together: there is nobody to hand a leadership to.
     join_all(nodes.into_iter().map(DevNode::stop)).await;

@@ -1,13 +1,13 @@
 //! The doors that the binary adds to a node: Redis and HTTP.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use crema::{
     cache::{NodeView, Router, StartingNode},
     cluster::ClusterMap,
     http::{self, HttpConfig},
-    metrics::NodeMetrics,
+    metrics::{DoorMetrics, NodeMetrics},
     multiraft::introspect::Introspect as _,
     resp::{self, CommandObserver, NodeFacts, RespConfig, RespStats},
     types::NodeId,
@@ -79,13 +79,32 @@ pub(crate) fn open_resp(
     };
     let stop = CancellationToken::new();
     let stopped = stop.clone();
+    let stats = Arc::new(RespStats::default());
+    let door = metrics.door("resp", &resp::command_names());
+    tokio::spawn(follow(stats.clone(), door, stop.clone()));
     let task = tokio::spawn(async move {
-        let served = resp::serve(listener, router, config, Arc::new(RespStats::default()), stopped).await;
+        let served = resp::serve(listener, router, config, stats, stopped).await;
         if let Err(error) = served {
             tracing::error!(%error, "the Redis door has failed");
         }
     });
     Door { stop, task }
+}
+
+/// Puts what the door counts by itself into the metrics, once a second.
+async fn follow(stats: Arc<RespStats>, door: DoorMetrics, stop: CancellationToken) {
+    let mut interval = tokio::time::interval(Duration::from_secs(1));
+    let mut refused = 0;
+    let mut errors: HashMap<&'static str, u64> = HashMap::new();
+    while stop.run_until_cancelled(interval.tick()).await.is_some() {
+        door.connections.set(stats.connected());
+        door.connections_refused.inc_by(stats.connections_refused() - refused);
+        refused = stats.connections_refused();
+        for command in stats.commands() {
+            let last = errors.insert(command.name, command.errors).unwrap_or(0);
+            door.command(command.name).record_errors(command.errors - last);
+        }
+    }
 }
 
 /// What clients may ask of the node beside their data.
@@ -114,7 +133,7 @@ fn facts(
 }
 
 /// Puts the door's times into the metrics.
-struct Observer(crema::metrics::DoorMetrics);
+struct Observer(DoorMetrics);
 
 impl Observer {
     fn new(metrics: &NodeMetrics) -> Self {

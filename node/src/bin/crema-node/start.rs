@@ -4,29 +4,26 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use crema::{
-    cache::{NodeOptions, StartingNode, default_workers},
+    cache::{NodeOptions, StartingNode, default_replication, default_workers},
     cluster::{ClusterSpec, map::SharedSettings},
     grpc::ClusterToken,
     machine::store::{Capacity, EvictionPolicy},
     multiraft::node::{Limits, Timings},
-    partitioning::SlotHash,
+    partitioning::NODE_SLOT_HASH,
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
     args::{Cluster, Eviction, Start},
     doors::{self, RespLimits},
 };
 
-/// The replicas that a shard has when the cluster is large enough.
-const DEFAULT_REPLICATION: u32 = 3;
-
 /// What the flags say of the cluster, for so many members.
 pub(crate) fn spec(cluster: &Cluster, members: usize) -> ClusterSpec {
     ClusterSpec {
         num_shards: cluster.shards,
-        slot_hash: SlotHash::Crc16,
-        replication_factor: cluster.replication.unwrap_or(DEFAULT_REPLICATION.min(members as u32)),
+        slot_hash: NODE_SLOT_HASH,
+        replication_factor: cluster.replication.unwrap_or(default_replication(members)),
         settings: SharedSettings {
             capacity: Capacity { max_entries: cluster.shard_max_entries, max_bytes: cluster.shard_max_bytes },
             eviction: match cluster.eviction {
@@ -39,18 +36,30 @@ pub(crate) fn spec(cluster: &Cluster, members: usize) -> ClusterSpec {
     }
 }
 
-/// Resolves at the first SIGTERM or SIGINT.
-pub(crate) async fn told_to_stop() -> anyhow::Result<()> {
-    let mut term = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
-    let mut int = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
-    tokio::select! {
-        _ = term.recv() => {}
-        _ = int.recv() => {}
+/// SIGTERM and SIGINT. Made once: a signal that comes between two waits is not lost.
+pub(crate) struct StopSignals {
+    term: Signal,
+    int: Signal,
+}
+
+impl StopSignals {
+    pub(crate) fn watch() -> anyhow::Result<Self> {
+        let term = signal(SignalKind::terminate()).context("watch for SIGTERM")?;
+        let int = signal(SignalKind::interrupt()).context("watch for SIGINT")?;
+        Ok(Self { term, int })
     }
-    Ok(())
+
+    /// Resolves at the next of them.
+    pub(crate) async fn recv(&mut self) {
+        tokio::select! {
+            _ = self.term.recv() => {}
+            _ = self.int.recv() => {}
+        }
+    }
 }
 
 pub(crate) async fn run(start: Start) -> anyhow::Result<()> {
+    let mut signals = StopSignals::watch()?;
     let spec = spec(&start.cluster, start.peers.len());
     let options = NodeOptions {
         node: start.node_id,
@@ -69,17 +78,19 @@ pub(crate) async fn run(start: Start) -> anyhow::Result<()> {
     let http = doors::open_http(http, &node);
     let node = tokio::select! {
         joined = node.join() => joined?,
-        stopped = told_to_stop() => {
+        () = signals.recv() => {
             http.close().await;
-            return stopped;
+            return Ok(());
         }
     };
-    let limits =
-        RespLimits { max_clients: start.max_clients, write_timeout: Duration::from_secs(start.write_timeout_s) };
+    let limits = RespLimits {
+        max_clients: start.max_clients as usize,
+        write_timeout: Duration::from_secs(start.write_timeout_s),
+    };
     let (router, view) = (node.router().clone(), node.view().clone());
     let resp = doors::open_resp(resp, limits, start.node_id, router, view, node.metrics(), node.map());
     tracing::info!(node = %start.node_id, resp = %start.resp_addr, "ready for clients");
-    told_to_stop().await?;
+    signals.recv().await;
     tracing::info!("stopping");
     // While the leaderships move the doors still answer; then the clients go, then the shards.
     node.resign().await;

@@ -1,7 +1,10 @@
 //! The machine against a model written as plainly as possible: a sorted map, purged of what has expired before each
 //! entry, with no index, no running sum and no store behind a trait.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use proptest::{collection::vec, prelude::*};
 
@@ -21,6 +24,8 @@ use crate::{
 #[derive(Default)]
 struct Naive {
     map: BTreeMap<Key, Entry>,
+    /// What this entry found expired: absent, but a scan's pages still count it until the entry is done.
+    ghosts: BTreeSet<Key>,
     now: u64,
     version: u64,
     settings: Settings,
@@ -30,7 +35,14 @@ impl Naive {
     fn apply(&mut self, record: LogRecord) -> Vec<Outcome> {
         self.now = self.now.max(record.stamp.0);
         let now = self.now;
-        self.map.retain(|_, entry| entry.expires_at().is_none_or(|at| at.0 > now));
+        self.ghosts.clear();
+        self.map.retain(|key, entry| {
+            let stays = entry.expires_at().is_none_or(|at| at.0 > now);
+            if !stays {
+                self.ghosts.insert(key.clone());
+            }
+            stays
+        });
         self.settings = record.settings.unwrap_or(self.settings);
         let outcomes = record.commands.into_iter().map(|command| self.run(command)).collect();
         for (key, version) in record.evictions {
@@ -86,6 +98,7 @@ impl Naive {
             Command::Flush => {
                 let count = self.map.len() as u64;
                 self.map.clear();
+                self.ghosts.clear();
                 Outcome::Count(count)
             }
             Command::Read(query) => self.answer(&query, true),
@@ -194,10 +207,14 @@ impl Naive {
 
     /// The few keys of these tests have hashes that differ in their upper bits.
     fn scan(&self, cursor: u64, count: u32) -> Outcome {
-        let rest: Vec<_> = self.in_order().into_iter().filter(|(hash, _)| hash >> 16 >= cursor).collect();
+        let mut rest = self.in_order();
+        rest.extend(self.ghosts.iter().map(|key| (scan_hash(key), key.clone())));
+        rest.sort();
+        rest.retain(|(hash, _)| hash >> 16 >= cursor);
         let page = (count.max(1) as usize).min(rest.len());
         let cursor = rest.get(page).map_or(0, |(hash, _)| hash >> 16);
-        Outcome::Keys { cursor, keys: rest[..page].iter().map(|(_, key)| key.clone()).collect() }
+        let keys = rest[..page].iter().map(|(_, key)| key.clone()).filter(|key| self.map.contains_key(key));
+        Outcome::Keys { cursor, keys: keys.collect() }
     }
 
     fn in_order(&self) -> Vec<(u64, Key)> {
@@ -216,6 +233,7 @@ impl Naive {
 
     fn store(&mut self, key: Key, value: Value, deadline: Option<u64>) -> Version {
         self.version += 1;
+        self.ghosts.remove(&key);
         let version = Version(self.version);
         if deadline.is_some_and(|at| at <= self.now) {
             self.map.remove(&key);

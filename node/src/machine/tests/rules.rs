@@ -124,6 +124,21 @@ fn reads_teach_the_tier_only_when_told() {
     assert_eq!(machine.store().tier_get(b"k1"), None, "EXISTS is no access");
 }
 
+/// What a scan or a draw comes to once the first keys are gone may have passed its deadline too.
+#[test]
+fn one_stamp_decides_a_read() {
+    let queries = [Query::Scan { cursor: 0, count: 1 }, Query::RandomKey { seed: 1 }, Query::Size];
+    for query in queries {
+        let mut machine = new();
+        let commands = (0..5).map(|n| put(format!("k{n}"), Expiry::AfterMs(10 + n))).collect();
+        machine.apply(LogIndex(1), record(0, commands));
+        let needs = machine.read(&query, Timestamp(13)).expect_err("four have passed");
+        assert_eq!(needs.at, Timestamp(13), "{query:?}");
+        machine.apply(LogIndex(2), record(needs.at.0, vec![]));
+        assert!(machine.read(&query, Timestamp(13)).is_ok(), "{query:?}");
+    }
+}
+
 #[cfg(feature = "planted-faults")]
 #[test]
 fn by_local_clocks_replicas_differ() {

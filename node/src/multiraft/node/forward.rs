@@ -54,10 +54,6 @@ impl Forwards {
     fn late(&mut self, now_ms: u64) -> Vec<Sent> {
         self.sent.extract_if(.., |_, sent| sent.batch.deadline_ms <= now_ms).map(|(_, sent)| sent).collect()
     }
-
-    pub(super) fn len(&self) -> usize {
-        self.sent.len()
-    }
 }
 
 impl super::out::Out {
@@ -97,6 +93,10 @@ impl<S: EntryStore> Node<S> {
         let deadline_ms = now.mono_ms.saturating_add(forward.timeout_ms);
         let ops: Result<Vec<_>, _> = forward.ops.iter().map(codec::decode_op).collect();
         match (ops, self.routes.get_mut(&group)) {
+            (Ok(ops), Some(route)) if route.is_full() => {
+                let batch = Batch { origin, group, ops, deadline_ms, hold_until_tick: 0 };
+                self.out.answer(batch, Answer::Failed(Error::Busy { what: "the shard's leader" }));
+            }
             (Ok(ops), Some(route)) => {
                 route.park(Batch { origin, group, ops, deadline_ms, hold_until_tick: 0 });
                 self.dirty.insert(group);

@@ -16,6 +16,9 @@ use crate::{
     types::{GroupId, NodeId, Now},
 };
 
+/// Batches that may wait for one group's leader before those of other nodes are answered `Busy`.
+const MAX_PARKED: usize = 16 << 10;
+
 /// The way to one group, with or without a replica here.
 pub(super) struct Route {
     /// Where its replicas are, this node excluded.
@@ -48,6 +51,11 @@ impl Route {
 
     pub(super) fn park(&mut self, batch: Batch) {
         self.parked.push_back(batch);
+    }
+
+    /// Whether it holds as much as it may for other nodes' clients; a node's own are bounded by their permits.
+    pub(super) fn is_full(&self) -> bool {
+        self.parked.len() >= MAX_PARKED
     }
 
     pub(super) fn is_waiting(&self) -> bool {

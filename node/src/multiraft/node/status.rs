@@ -20,6 +20,8 @@ pub struct Counters {
     pub reads: u64,
     /// Evictions applied here.
     pub evictions: u64,
+    /// Keys removed here because their time was over; begins anew when a snapshot takes the state's place.
+    pub expirations: u64,
     /// How often this replica became leader.
     pub leader_changes: u64,
     /// Snapshots that other replicas got from here.
@@ -80,12 +82,6 @@ impl<S: EntryStore> Node<S> {
     pub fn group_status(&self, group: GroupId) -> Option<GroupStatus> {
         self.groups.get(&group).map(Group::status)
     }
-
-    /// Local batches that wait for another node's answer.
-    #[must_use]
-    pub fn forwards_in_flight(&self) -> usize {
-        self.forwards.len()
-    }
 }
 
 impl<S: EntryStore> Group<S> {
@@ -116,7 +112,10 @@ impl<S: EntryStore> Group<S> {
             bytes: self.machine().map_or(0, |machine| machine.weight_bytes()),
             state_hash: self.machine().map_or(0, |machine| machine.state_hash()),
             health: self.health.clone(),
-            counters: self.counters,
+            counters: Counters {
+                expirations: self.machine().map_or(0, |machine| machine.expirations()),
+                ..self.counters
+            },
         }
     }
 }

@@ -28,6 +28,8 @@ struct Place {
 #[derive(Debug, Default)]
 struct Desk {
     turns: AtomicU64,
+    frames_sent: AtomicU64,
+    frames_received: AtomicU64,
     groups: Mutex<BTreeMap<GroupId, GroupStatus>>,
 }
 
@@ -86,6 +88,20 @@ impl Board {
     #[must_use]
     pub fn turns(&self) -> Vec<u64> {
         self.desks.iter().map(|desk| desk.turns.load(Ordering::Relaxed)).collect()
+    }
+
+    /// Frames that the workers have sent to peers, and got from them.
+    #[must_use]
+    pub fn frames(&self) -> (u64, u64) {
+        let sum =
+            |count: fn(&Desk) -> &AtomicU64| self.desks.iter().map(|desk| count(desk).load(Ordering::Relaxed)).sum();
+        (sum(|desk| &desk.frames_sent), sum(|desk| &desk.frames_received))
+    }
+
+    pub(super) fn count_frames(&self, worker: u32, sent: u64, received: u64) {
+        let desk = &self.desks[worker as usize];
+        desk.frames_sent.fetch_add(sent, Ordering::Relaxed);
+        desk.frames_received.fetch_add(received, Ordering::Relaxed);
     }
 
     pub(super) fn count_turn(&self, worker: u32) {

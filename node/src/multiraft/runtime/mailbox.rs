@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crema_api::v1;
 use crossbeam_channel::{Receiver, Sender};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, SemaphorePermit, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
     error::Error,
@@ -24,6 +24,8 @@ pub(super) struct Submission {
     pub(super) calls: Vec<(GroupId, Vec<Op>)>,
     pub(super) deadline_mono_ms: u64,
     pub(super) reply: oneshot::Sender<Vec<Result<Vec<Outcome>, Error>>>,
+    /// Their room; kept until they are answered, also when the client has gone away.
+    pub(super) permit: OwnedSemaphorePermit,
 }
 
 /// One thing for a worker to take in.
@@ -57,9 +59,9 @@ pub(super) fn mailbox() -> (Mailbox, Receiver<Mail>) {
 
 impl Mailbox {
     /// Waits until there is room for a client's operations; the room is theirs until the permit is dropped.
-    pub(super) async fn admit(&self, units: usize) -> SemaphorePermit<'_> {
+    pub(super) async fn admit(&self, units: usize) -> OwnedSemaphorePermit {
         let units = units.clamp(1, CLIENT_UNITS) as u32;
-        self.clients.acquire_many(units).await.expect("never closed")
+        self.clients.clone().acquire_many_owned(units).await.expect("never closed")
     }
 
     /// Waits until the worker may get another frame.

@@ -1,6 +1,6 @@
 //! What drives the pure core: worker threads that own the shards, and the peer network beneath them.
 //!
-//! Started by `cache::server` with a map and a maker of stores. A worker owns whole lanes of groups and is the only
+//! Started by `cache::node` with a map and a maker of stores. A worker owns whole lanes of groups and is the only
 //! thread that touches them, so the hot path takes no lock. Clients come in through [`RuntimeHandle`], peers through
 //! the network's sink; both are held back by permits, never by an unbounded queue.
 
@@ -181,11 +181,9 @@ impl RuntimeHandle {
         let deadline_mono_ms = self.clock.now().mono_ms + timeout.as_millis() as u64;
         let calls = calls.into_iter().map(|(shard, ops)| (GroupId::of_shard(shard), ops)).collect();
         let (reply, answer) = oneshot::channel();
-        mailbox.send(Mail::Submit(Submission { calls, deadline_mono_ms, reply }));
-        let answers = answer.await;
-        drop(permit);
-        // The worker has stopped: whether it proposed is not known.
-        answers.unwrap_or_else(|_| {
+        mailbox.send(Mail::Submit(Submission { calls, deadline_mono_ms, reply, permit }));
+        // Without an answer the worker has stopped: whether it proposed is not known.
+        answer.await.unwrap_or_else(|_| {
             let reason = "this node stopped meanwhile".to_owned();
             vec![Err(Error::OutcomeUnknown { reason, index: None }); count]
         })

@@ -7,7 +7,7 @@ use std::{
 };
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 use super::{
     board::Board,
@@ -34,6 +34,8 @@ struct Gather {
     results: Vec<Option<Result<Vec<Outcome>, Error>>>,
     left: usize,
     reply: oneshot::Sender<Vec<Result<Vec<Outcome>, Error>>>,
+    /// Held until here, so that what a worker has to do stays bounded.
+    _permit: OwnedSemaphorePermit,
 }
 
 pub(super) struct Worker<S> {
@@ -135,6 +137,7 @@ impl<S: EntryStore> Worker<S> {
             Mail::SessionDown { peer, session } => Input::SessionDown { peer, session },
             Mail::Frame { from, session, frame, permit } => {
                 drop(permit);
+                self.board.count_frames(self.number, 0, 1);
                 Input::Frame { from, session, frame: *frame }
             }
             Mail::Snapshot(snapshot) => Input::Snapshot(snapshot),
@@ -146,10 +149,11 @@ impl<S: EntryStore> Worker<S> {
     }
 
     fn submit(&mut self, now: Now, submission: Submission) {
-        let Submission { calls, deadline_mono_ms, reply } = submission;
+        let Submission { calls, deadline_mono_ms, reply, permit } = submission;
         self.last_gather += 1;
         let gather = self.last_gather;
-        self.gathers.insert(gather, Gather { results: vec![None; calls.len()], left: calls.len(), reply });
+        self.gathers
+            .insert(gather, Gather { results: vec![None; calls.len()], left: calls.len(), reply, _permit: permit });
         for (position, (group, ops)) in calls.into_iter().enumerate() {
             let ticket = Ticket(gather << TICKET_BITS | position as u64);
             self.node.input(now, Input::Submit { ticket, group, ops, deadline_mono_ms });
@@ -166,6 +170,7 @@ impl<S: EntryStore> Worker<S> {
 
     fn perform(&mut self, now: Now, effects: Effects) {
         let Effects { frames, replies, snapshots, events, more: _ } = effects;
+        self.board.count_frames(self.number, frames.len() as u64, 0);
         for (to, frame) in frames {
             if let Err(refused) = self.peers.send(to, frame) {
                 // It never left: what it carried of clients may go another way.

@@ -132,7 +132,7 @@ fn condition(args: &Args) -> Result<ExpireCondition, Reply> {
             Err(Reply::error("ERR NX and XX, GT or LT options at the same time are not compatible"))
         }
         (_, _, true, true) => Err(Reply::error("ERR GT and LT options at the same time are not compatible")),
-        (false, true, false, true) => Err(Reply::error("ERR XX and LT options at the same time are not supported")),
+        (false, true, false, true) => Ok(ExpireCondition::IfSomeEarlier),
         (true, false, false, false) => Ok(ExpireCondition::IfNone),
         (false, true, false, false) => Ok(ExpireCondition::IfSome),
         (false, _, true, false) => Ok(ExpireCondition::IfLater),
