@@ -478,7 +478,9 @@ impl<'t> World<'t> {
         let Some(shard) = group.shard() else { return };
         let Some(machine) = self.hosts[place].node.as_mut().and_then(|node| node.machine_mut(group)) else { return };
         let Some(entry) = machine.store().get(&hidden_key(shard)) else { return };
-        let damaged = Entry::new(entry.key(), b"damaged", entry.version(), entry.expires_at());
+        let mut value = entry.value().to_vec();
+        value[0] ^= 1;
+        let damaged = Entry::new(entry.key(), &value, entry.version(), entry.expires_at());
         machine.store_mut().insert(damaged.into());
         self.watch.damage(place, group);
     }
