@@ -35,9 +35,15 @@ impl ClockTable {
         Self { nodes, max_skew_ms, heard: BTreeMap::new(), carried: None }
     }
 
-    /// Notes what a peer's wall clock showed when its message arrived.
+    /// Notes what a peer's wall clock showed when it sent a message that arrives now.
+    ///
+    /// A message that was long under way, or lay here while this process stood still, makes the peer's clock look
+    /// slow; so of what was lately heard the fastest counts.
     pub fn hear(&mut self, peer: NodeId, wall: Timestamp, now: Now) {
-        self.heard.insert(peer, Heard { wall, at_mono_ms: now.mono_ms });
+        let known = self.heard.get(&peer).and_then(|heard| current(heard, now));
+        if known.is_none_or(|known| known <= wall) {
+            self.heard.insert(peer, Heard { wall, at_mono_ms: now.mono_ms });
+        }
     }
 
     /// The stamp for an entry proposed now, never below `last`, the stamp of the last appended entry.
@@ -145,6 +151,18 @@ mod tests {
         assert_eq!(table.stamp(Timestamp(0), now(1_000, 0)), Timestamp(1_000));
         // Ten seconds later nobody was heard, and the wall clock has jumped by an hour.
         assert_eq!(table.stamp(Timestamp(0), now(3_600_000, 10_000)), Timestamp(11_000));
+    }
+
+    #[test]
+    fn a_late_message_makes_no_clock_slow() {
+        let mut table = ClockTable::new(3, 500);
+        table.hear(NodeId(2), Timestamp(10_000), now(10_000, 0));
+        // Sent at 10,100, read at 12,000 after a pause: the peer's clock is at 12,000 all the same.
+        table.hear(NodeId(2), Timestamp(10_100), now(12_000, 2_000));
+        assert_eq!(table.stamp(Timestamp(0), now(12_000, 2_000)), Timestamp(12_000));
+        // Once what was heard before is too old to count, a clock that was set back is believed.
+        table.hear(NodeId(2), Timestamp(13_000), now(18_000, 8_000));
+        assert_eq!(table.stamp(Timestamp(0), now(18_000, 8_000)), Timestamp(13_500));
     }
 
     #[test]

@@ -2,15 +2,16 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crema::faults::Fault;
+use crema::faults::{Fault, Faults};
 
 use crate::{
+    forming,
     invariants::Failure,
-    world::{self, Passed},
+    world::{self, Passed, Scenario},
 };
 
 /// The planted faults that concern the core without membership changes and disks; the others come with these parts.
-pub const CONCERNED: [Fault; 10] = [
+pub const CONCERNED: [Fault; 12] = [
     Fault::ReplyBeforeQuorum,
     Fault::ReplicaIdReused,
     Fault::RetryAmbiguousPut,
@@ -18,26 +19,64 @@ pub const CONCERNED: [Fault; 10] = [
     Fault::ExpiryByWallClockAtRead,
     Fault::StaleRead,
     Fault::FollowerLocalEviction,
+    Fault::ReaderFillsTier,
     Fault::LeaderHashTrusted,
     Fault::FuzzyCapture,
+    Fault::InitRepeated,
     Fault::WakeNotTiedToIncarnation,
 ];
 
+/// How a hunt ended.
+#[derive(Debug)]
+pub enum Hunted {
+    /// With this seed this invariant caught the bug, and without the bug the same run passes.
+    Caught(u64, Failure),
+    /// The same run fails without the bug: nothing is proved.
+    Unsound(u64, Failure),
+    /// No seed showed it.
+    Missed,
+}
+
 /// Runs seeds with the fault planted until an invariant catches it.
 #[must_use]
-pub fn hunt(fault: Fault, start: u64, max_seeds: u64) -> Option<(u64, Failure)> {
-    (start..start + max_seeds).find_map(|seed| Some((seed, run_caught(seed, Some(fault)).err()?)))
+pub fn hunt(fault: Fault, start: u64, max_seeds: u64) -> Hunted {
+    for seed in start..start + max_seeds {
+        let Err(caught) = run_caught(seed, Scenario::Planted(fault)) else { continue };
+        return match run_caught(seed, Scenario::Control(fault)) {
+            Ok(_) => Hunted::Caught(seed, caught),
+            Err(failure) => Hunted::Unsound(seed, failure),
+        };
+    }
+    Hunted::Missed
 }
 
 /// Runs a seed; a panic is a failure like any other.
 ///
 /// # Errors
 /// The invariant that did not hold.
-pub fn run_caught(seed: u64, fault: Option<Fault>) -> Result<Passed, Failure> {
-    catch_unwind(AssertUnwindSafe(|| world::run(seed, fault, None))).unwrap_or_else(|panic| {
+pub fn run_caught(seed: u64, scenario: Scenario) -> Result<Passed, Failure> {
+    catch_unwind(AssertUnwindSafe(|| play(seed, scenario, None))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let reason = text.unwrap_or_else(|| "a panic without words".to_owned());
         Err(Failure { invariant: "no panic", at: 0, reason })
     })
+}
+
+/// Forms a cluster and plays the world of a seed; `trace` gets a line for each thing that happens in the world.
+///
+/// # Errors
+/// The invariant that did not hold.
+pub fn play(seed: u64, scenario: Scenario, trace: Option<&mut dyn FnMut(String)>) -> Result<Passed, Failure> {
+    match scenario {
+        Scenario::Planted(Fault::InitRepeated) => {
+            forming::run(seed, Faults::none().with(Fault::InitRepeated)).map(|()| Passed::default())
+        }
+        Scenario::Control(Fault::InitRepeated) => forming::run(seed, Faults::none()).map(|()| Passed::default()),
+        Scenario::Sound => {
+            forming::run(seed, Faults::none())?;
+            world::run(seed, scenario, trace)
+        }
+        Scenario::Planted(_) | Scenario::Control(_) => world::run(seed, scenario, trace),
+    }
 }

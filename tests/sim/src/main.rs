@@ -10,7 +10,12 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use crema_sim::{hunt, invariants::Failure, world};
+use crema::faults::Fault;
+use crema_sim::{
+    hunt::{self, Hunted},
+    invariants::Failure,
+    world::Scenario,
+};
 
 #[derive(Parser)]
 #[command(about = "Whole clusters of the real core on one thread, from one seed")]
@@ -59,17 +64,18 @@ const TAIL: usize = 40;
 fn main() -> ExitCode {
     match Args::parse().command {
         Command::Run { seeds, start, jobs, keep_going, fault, verbose } => {
-            let fault = match fault.map(|name| crema::faults::Fault::parse(&name).ok_or(name)).transpose() {
-                Ok(fault) => fault,
+            let scenario = match fault.map(|name| Fault::parse(&name).ok_or(name)).transpose() {
+                Ok(Some(fault)) => Scenario::Planted(fault),
+                Ok(None) => Scenario::Sound,
                 Err(name) => {
                     eprintln!("no planted fault is called {name:?}");
                     return ExitCode::FAILURE;
                 }
             };
             if verbose {
-                return run_loudly(start, seeds, fault);
+                return run_loudly(start, seeds, scenario);
             }
-            run_many(&Batch { start, seeds, jobs, keep_going, fault })
+            run_many(&Batch { start, seeds, jobs, keep_going, scenario })
         }
         Command::Faults { max_seeds, start } => hunt_all(start, max_seeds),
     }
@@ -80,7 +86,7 @@ struct Batch {
     seeds: u64,
     jobs: u64,
     keep_going: bool,
-    fault: Option<crema::faults::Fault>,
+    scenario: Scenario,
 }
 
 fn run_many(batch: &Batch) -> ExitCode {
@@ -96,7 +102,7 @@ fn run_many(batch: &Batch) -> ExitCode {
                     if i >= batch.seeds || stop {
                         return;
                     }
-                    match hunt::run_caught(batch.start + i, batch.fault) {
+                    match hunt::run_caught(batch.start + i, batch.scenario) {
                         Ok(passed) => {
                             ops.fetch_add(passed.ops as u64, Ordering::Relaxed);
                         }
@@ -116,7 +122,7 @@ fn run_many(batch: &Batch) -> ExitCode {
     let mut failures = failures.into_inner().expect("no panic holds it");
     failures.sort_by_key(|(seed, _)| *seed);
     if let Some((seed, failure)) = failures.first() {
-        report(*seed, failure, batch.fault);
+        report(*seed, failure, batch.scenario);
     }
     let (done, failed) = (done.into_inner(), failures.len() as u64);
     let seconds = begun.elapsed().as_secs_f64();
@@ -130,10 +136,11 @@ fn first_line(failure: &Failure) -> &str {
 }
 
 /// Plays the seed again to show how it came to the failure.
-fn report(seed: u64, failure: &Failure, fault: Option<crema::faults::Fault>) {
+fn report(seed: u64, failure: &Failure, scenario: Scenario) {
     let mut lines = Vec::new();
     let mut keep = |line: String| lines.push(line);
-    let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| world::run(seed, fault, Some(&mut keep))));
+    let again =
+        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hunt::play(seed, scenario, Some(&mut keep))));
     println!("\nseed {seed} failed at {:.3} s: {}\n{}", failure.at as f64 / 1e6, failure.invariant, failure.reason);
     if let Ok(Ok(_)) = again {
         println!("it did not fail again: the simulator is not deterministic, which is a bug of its own");
@@ -141,7 +148,10 @@ fn report(seed: u64, failure: &Failure, fault: Option<crema::faults::Fault>) {
     println!("\nthe last of {} lines of its trace:", lines.len());
     let skip = lines.len().saturating_sub(TAIL);
     lines.iter().skip(skip).for_each(|line| println!("{}", clip(line)));
-    let fault = fault.map_or(String::new(), |fault| format!(" --fault {}", fault.name()));
+    let fault = match scenario {
+        Scenario::Planted(fault) | Scenario::Control(fault) => format!(" --fault {}", fault.name()),
+        Scenario::Sound => String::new(),
+    };
     println!("\nreplay: crema-sim run --seeds 1 --start {seed}{fault} -v\n");
 }
 
@@ -149,10 +159,10 @@ fn clip(line: &str) -> String {
     line.chars().take(300).collect()
 }
 
-fn run_loudly(start: u64, seeds: u64, fault: Option<crema::faults::Fault>) -> ExitCode {
+fn run_loudly(start: u64, seeds: u64, scenario: Scenario) -> ExitCode {
     let mut failed = 0;
     for seed in start..start + seeds {
-        match world::run(seed, fault, Some(&mut |line| println!("{line}"))) {
+        match hunt::play(seed, scenario, Some(&mut |line| println!("{line}"))) {
             Ok(passed) => println!("seed {seed} passed: {passed:?}"),
             Err(failure) => {
                 println!("seed {seed} failed: {failure:?}\n{}", failure.reason);
@@ -169,8 +179,12 @@ fn hunt_all(start: u64, max_seeds: u64) -> ExitCode {
     println!("{:<30} {:>6}  invariant", "planted fault", "seed");
     for fault in hunt::CONCERNED {
         match hunt::hunt(fault, start, max_seeds) {
-            Some((seed, failure)) => println!("{:<30} {seed:>6}  {}", fault.name(), failure.invariant),
-            None => {
+            Hunted::Caught(seed, failure) => println!("{:<30} {seed:>6}  {}", fault.name(), failure.invariant),
+            Hunted::Unsound(seed, failure) => {
+                missed += 1;
+                println!("{:<30} {seed:>6}  fails without the fault too: {}", fault.name(), failure.invariant);
+            }
+            Hunted::Missed => {
                 missed += 1;
                 println!("{:<30} {:>6}  not caught in {max_seeds} seeds", fault.name(), "-");
             }

@@ -47,6 +47,8 @@ pub struct Plan {
 pub struct Load {
     /// How many there are.
     pub clients: u64,
+    /// After about so many operations they stop: the checker's time grows faster than the history.
+    pub max_ops: usize,
     /// How many calls each has open at most.
     pub pipeline: u64,
     /// How long they wait between rounds, at most.
@@ -237,6 +239,12 @@ impl Plan {
         }
         if swarm.crash && self.nodes > 1 {
             self.draw_crash(draw);
+        } else if self.replicas >= 3 && draw.below(4) == 0 {
+            // Not beside a crash: two replicas that differ can't say which of them is wrong.
+            let at = SECOND + draw.below(self.heal_at - SECOND);
+            let (place, group) =
+                (draw.below(self.nodes as u64) as Place, 1 + draw.below(u64::from(self.shards)) as u32);
+            self.incidents.push((at, Incident::Corrupt { place, group }));
         }
         self.incidents.retain(|(at, _)| *at < self.heal_at);
         self.incidents.sort_by_key(|(at, _)| *at);
@@ -278,12 +286,12 @@ impl Plan {
         }
     }
 
-    /// Processes come and go, one at a time, with lagging followers beside them.
+    /// One node's process comes and goes, with a lagging follower beside it. Without the fault it never comes back.
     fn restart_often(&mut self, draw: &mut Draw) {
         self.incidents.retain(|(_, incident)| !matches!(incident, Incident::Crash(_) | Incident::Restart(_)));
+        let place = draw.below(self.nodes as u64) as Place;
         let mut at = SECOND;
-        while at < self.heal_at {
-            let place = draw.below(self.nodes as u64) as Place;
+        while at < self.heal_at && self.nodes >= 3 {
             let side = (0..self.nodes).map(|other| other == (place + 1) % self.nodes).collect();
             self.incidents.push((at, Incident::Split { side }));
             self.incidents.push((at + 200 * MS, Incident::Crash(place)));
@@ -311,6 +319,7 @@ fn load(draw: &mut Draw, heal_at: Micros) -> Load {
     });
     Load {
         clients: 2 + draw.below(5),
+        max_ops: 200 + draw.below(1_300) as usize,
         pipeline: 1 + draw.below(4),
         think: [20 * MS, 100 * MS, 400 * MS][draw.below(3) as usize],
         timeout_ms: [300, 1_000, 3_000][draw.below(3) as usize],

@@ -8,8 +8,7 @@ use crema::{
     cluster::map::ClusterMap,
     faults::{Fault, Faults},
     machine::{
-        command::Op,
-        command::Query,
+        command::{Op, Query},
         store::{Entry, EntryStore},
     },
     multiraft::node::{Effects, GroupStatus, Input, ReceivedSnapshot, SendSnapshot, Ticket},
@@ -23,7 +22,7 @@ use crate::{
     clock::{MS, Micros, NodeClock, SECOND, wall_ms},
     cluster,
     host::{Host, node_id, place_of},
-    invariants::{Failure, Watch, answers, convergence},
+    invariants::{Failure, Watch, answers, complaints, convergence, tier},
     net::{Net, Notice, Place},
     plan::{Incident, Plan},
     queue::Queue,
@@ -48,12 +47,23 @@ pub struct Passed {
     pub events: u64,
 }
 
+/// Which plan a seed has, and whether a bug is planted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scenario {
+    /// Any plan, no bug.
+    Sound,
+    /// A plan that lets this bug show itself, and the bug.
+    Planted(Fault),
+    /// The same plan without the bug: it must pass, or the plan and not the bug was caught.
+    Control(Fault),
+}
+
 /// Runs a seed. `trace` gets a line for each thing that happens.
 ///
 /// # Errors
 /// The invariant that did not hold.
-pub fn run(seed: u64, hunt: Option<Fault>, trace: Option<&mut dyn FnMut(String)>) -> Result<Passed, Failure> {
-    World::new(seed, hunt, trace).run()
+pub fn run(seed: u64, scenario: Scenario, trace: Option<&mut dyn FnMut(String)>) -> Result<Passed, Failure> {
+    complaints::listen(|| World::new(seed, scenario, trace).run())
 }
 
 #[derive(Debug)]
@@ -111,13 +121,13 @@ macro_rules! trace {
 }
 
 impl<'t> World<'t> {
-    fn new(seed: u64, hunt: Option<Fault>, trace: Option<&'t mut dyn FnMut(String)>) -> Self {
+    fn new(seed: u64, scenario: Scenario, trace: Option<&'t mut dyn FnMut(String)>) -> Self {
         let mut draw = Draw::new(seed ^ 0x5eed);
-        let plan = match hunt {
-            Some(fault) => Plan::hunting(fault, &mut draw),
-            None => Plan::of(&mut draw),
+        let (plan, faults) = match scenario {
+            Scenario::Sound => (Plan::of(&mut draw), Faults::none()),
+            Scenario::Planted(fault) => (Plan::hunting(fault, &mut draw), Faults::none().with(fault)),
+            Scenario::Control(fault) => (Plan::hunting(fault, &mut draw), Faults::none()),
         };
-        let faults = hunt.map_or(Faults::none(), |fault| Faults::none().with(fault));
         let map = cluster::map(&plan);
         let hosts = (0..plan.nodes).map(|place| {
             let clock = NodeClock::skewed(&mut draw, plan.skew_ms, plan.drift_ppm);
@@ -238,6 +248,7 @@ impl<'t> World<'t> {
                 if !self.hosts[place].is_paused(at) {
                     self.input(place, Input::Tick);
                 }
+                return self.read_locally(place);
             }
             Event::Turn(place) => return self.turn(place),
             Event::Resume(place) => {
@@ -254,6 +265,23 @@ impl<'t> World<'t> {
             Event::Snapshot { from, snapshot } => self.snapshot_arrives(from, *snapshot),
             Event::Probe => return self.probe(),
         }
+        Ok(())
+    }
+
+    /// Local readers: what those of the last tick left behind takes effect, then one more reads.
+    fn read_locally(&mut self, place: Place) -> Outcome {
+        if self.plan.max_entries == 0 {
+            return Ok(());
+        }
+        let keys = self.clients.workload.keys();
+        let (shard, key) = &keys[self.draw.below(keys.len() as u64) as usize];
+        let Some(node) = &mut self.hosts[place].node else { return Ok(()) };
+        let Some(machine) = node.machine_mut(GroupId::of_shard(*shard)) else { return Ok(()) };
+        machine.store_mut().settle_reads();
+        for (_, key) in keys.iter().filter(|(of, _)| of == shard) {
+            tier::check(place, *shard, key, machine.store())?;
+        }
+        machine.store_mut().read_through(key);
         Ok(())
     }
 
@@ -347,7 +375,7 @@ impl<'t> World<'t> {
     }
 
     fn round(&mut self, client: u64) {
-        if self.phase != Phase::Trouble {
+        if self.phase != Phase::Trouble || self.clients.asked() > self.plan.load.max_ops {
             return;
         }
         if let Some((from, until)) = self.plan.load.quiet
@@ -453,7 +481,9 @@ impl<'t> World<'t> {
         let Some(shard) = group.shard() else { return };
         let Some(machine) = self.hosts[place].node.as_mut().and_then(|node| node.machine_mut(group)) else { return };
         let Some(entry) = machine.store().get(&hidden_key(shard)) else { return };
-        let damaged = Entry::new(entry.key(), b"damaged", entry.version(), entry.expires_at());
+        let mut value = entry.value().to_vec();
+        value[0] ^= 1;
+        let damaged = Entry::new(entry.key(), &value, entry.version(), entry.expires_at());
         machine.store_mut().insert(damaged.into());
         self.watch.damage(place, group);
     }

@@ -81,7 +81,9 @@ impl<S: EntryStore> Node<S> {
                 let sound = !clock_is_wrong || resigning || self.clock.is_sound(*node, now);
                 sessions.contains_key(node) && sound
             };
-            let candidates: Vec<_> = group.others().filter(|(_, node)| fit(node)).collect();
+            let mut candidates: Vec<_> = group.others().filter(|(_, node)| fit(node)).collect();
+            // Who has a wrong clock would hand it on at once, perhaps back.
+            candidates.sort_by_key(|(_, node)| !self.clock.is_sound(*node, now));
             if !candidates.is_empty() {
                 group.wake();
                 self.dirty.insert(*id);

@@ -192,7 +192,7 @@ impl<S: EntryStore> Group<S> {
         self.serve_reads(env);
         self.nominate(env);
         self.keep_log_short();
-        self.work_on_snapshot();
+        self.work_on_snapshot(env);
     }
 
     /// Reacts once to every change of leader, term or role.

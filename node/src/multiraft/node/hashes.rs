@@ -133,17 +133,20 @@ impl<S: EntryStore> Group<S> {
         };
         match verdict {
             Verdict::Open => {}
-            Verdict::Corrupt => {
-                self.health = Health::Corrupt { index };
-                env.out.event(Event::Health { group: self.id, health: self.health.clone() });
-                self.offer_no_snapshot();
-                self.hand_back_writes(env);
-            }
+            Verdict::Corrupt => self.note_corrupt(index, env),
             Verdict::NoMajority => {
                 let reason = format!("{}: no two replicas agree on the state at entry {index}", self.id);
                 self.stop(reason, env);
             }
         }
+    }
+
+    /// This replica's state is wrong since some entry up to `index`: it answers nothing from it any more.
+    pub(super) fn note_corrupt(&mut self, index: LogIndex, env: &mut Env<'_>) {
+        self.health = Health::Corrupt { index };
+        env.out.event(Event::Health { group: self.id, health: self.health.clone() });
+        self.offer_no_snapshot();
+        self.hand_back_writes(env);
     }
 
     /// The planted fault "the leader's hash trusted".

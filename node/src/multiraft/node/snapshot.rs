@@ -21,7 +21,7 @@ use crate::{
         capture::CaptureStep,
         store::{Entry, EntryStore},
     },
-    types::{GroupId, NodeId, ReplicaId, Term},
+    types::{GroupId, LogIndex, NodeId, ReplicaId, Term},
 };
 
 /// An offered snapshot is dropped when it was not sent for so many ticks.
@@ -106,7 +106,7 @@ impl<S: EntryStore> Group<S> {
     }
 
     /// Begins, continues and ends captures; tells raft-rs what became of sends.
-    pub(super) fn work_on_snapshot(&mut self) {
+    pub(super) fn work_on_snapshot(&mut self, env: &mut Env<'_>) {
         for peer in std::mem::take(&mut self.snapshots.unreachable) {
             self.replica.report_unreachable(peer);
         }
@@ -117,7 +117,7 @@ impl<S: EntryStore> Group<S> {
         if self.replica.wants_snapshot() && !self.is_capturing() && self.health.is_serving() {
             self.begin_capture();
         }
-        self.continue_capture();
+        self.continue_capture(env);
     }
 
     fn drop_unused_offer(&mut self) {
@@ -171,7 +171,7 @@ impl<S: EntryStore> Group<S> {
         })
     }
 
-    fn continue_capture(&mut self) {
+    fn continue_capture(&mut self, env: &mut Env<'_>) {
         let step = self.limits.capture_step;
         let State::Shard(machine) = &mut self.state else { return };
         let Some(capturing) = &mut self.snapshots.capturing else { return };
@@ -184,18 +184,19 @@ impl<S: EntryStore> Group<S> {
             capturing.chunks.push(capturing.encoder.block(&entries));
         }
         if last && let Some(capturing) = self.snapshots.capturing.take() {
-            self.finish_capture(capturing);
+            self.finish_capture(capturing, env);
         }
     }
 
-    /// Offers the capture, if what was written is what the state was (PROTOCOL 18).
-    fn finish_capture(&mut self, capturing: Capturing) {
+    /// Offers the capture, if what was written is what the state was (PROTOCOL 18). If not, the state itself is not
+    /// what its hash says: this replica could never give a snapshot, so somebody else must lead.
+    fn finish_capture(&mut self, capturing: Capturing, env: &mut Env<'_>) {
         let Capturing { point, encoder, mut chunks } = capturing;
         match encoder.finish() {
             Ok(footer) => chunks.push(footer),
             Err(mismatch) => {
                 tracing::error!(group = %self.id, %mismatch, "a capture is not what the state was; dropped");
-                return;
+                return self.note_corrupt(LogIndex(point.index), env);
             }
         }
         let last_use_tick = self.snapshots.now_tick;

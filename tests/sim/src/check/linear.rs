@@ -2,15 +2,21 @@
 //!
 //! Wing and Gong's algorithm with Lowe's memory of visited (set of linearized calls, state), as in Lowe, "Testing
 //! for linearizability" (2017). Calls without an answer may be placed anywhere after their begin, or nowhere; since
-//! few of them explain anything, the search first allows none in a row, then one, then more.
+//! few of them explain anything, they are tried only where the answered ones lead nowhere. Versions that clients were
+//! told order most calls beforehand ([`super::versions`]).
 
-use std::{collections::HashMap, fmt};
+use std::{
+    cmp::Ordering,
+    collections::{BinaryHeap, HashMap},
+    fmt,
+};
 
 use crema::types::Key;
 
 use super::{
     model::{self, Rules, State},
     split::KeyCall,
+    versions::Versions,
 };
 
 /// How many steps one key's search may take before it gives up and says so.
@@ -49,10 +55,12 @@ impl std::error::Error for Violation {}
 /// There is none, or the search gave up (`too hard`: the workload needs fewer open calls for one key).
 pub fn check_key(key: &Key, calls: &[KeyCall], rules: &Rules, limit: SearchLimit) -> Result<u64, Violation> {
     let mut search = Search::new(calls, rules);
-    match search.widen(limit) {
+    match search.run(limit) {
         Verdict::Linearizable => Ok(search.steps),
         Verdict::TooHard => {
-            let reason = format!("too hard: no answer after {} steps over {} calls", search.steps, calls.len());
+            let steps = search.steps;
+            let reason =
+                format!("too hard: no verdict after {steps} steps over {} calls; {}", calls.len(), search.explain());
             Err(Violation { key: key.clone(), reason })
         }
         Verdict::Impossible => Err(Violation { key: key.clone(), reason: search.explain() }),
@@ -71,29 +79,42 @@ struct Search<'a> {
     /// For each call the one before it with the same ticket.
     before: Vec<Option<usize>>,
     after: Vec<Option<usize>>,
+    versions: Versions,
     /// Calls with an answer: all must be placed.
     answered: usize,
-    /// How many calls without an answer may come in a row.
-    open_run: usize,
-    /// Whether that bound cut off a move.
-    cut: bool,
-    /// For each set of answered calls and state: the sets of open calls (and the length of their last row) with
-    /// which it was tried. What uses more of them than a try that failed fails too.
-    seen: HashMap<(Box<[u64]>, State), Vec<(Box<[u64]>, usize)>>,
     /// Calls with an answer, as a mask.
     answered_mask: Box<[u64]>,
+    /// What is still to be tried, the most promising first.
+    agenda: BinaryHeap<Attempt>,
+    /// For each set of answered calls and state, the sets of open calls with which it was tried. What uses more of
+    /// them explains nothing more.
+    seen: HashMap<(Box<[u64]>, State), Vec<Box<[u64]>>>,
     best: (usize, Placed, State),
     steps: u64,
 }
 
-/// A choice point: a state and the moves from it that were not tried yet, the best last.
-struct Frame {
+/// Calls placed so far, and the state that they lead to.
+#[derive(Clone)]
+struct Config {
     placed: Placed,
+    state: State,
     answered: usize,
-    /// Calls without an answer placed since the last one with an answer.
+    /// Calls placed that were told the version of their change.
+    versioned: usize,
+    /// Open calls placed since the last one with an answer.
     run: usize,
-    moves: Vec<(usize, State)>,
 }
+
+/// A configuration to go on from: first with calls that were answered, and if that leads nowhere with open ones.
+struct Attempt {
+    promise: i64,
+    order: u64,
+    config: Config,
+    with_open: bool,
+}
+
+/// An open call in a row costs as much promise as so many answered calls give: the error may be further back.
+const OPEN_COST: i64 = 3;
 
 impl<'a> Search<'a> {
     fn new(calls: &'a [KeyCall], rules: &'a Rules) -> Self {
@@ -104,94 +125,94 @@ impl<'a> Search<'a> {
                 after[j] = Some(i);
             }
         }
-        let answered = calls.iter().filter(|call| call.ended.is_some()).count();
-        let best = (0, Placed::none(calls.len()), State::default());
         let mut answered_mask = vec![0; calls.len().div_ceil(64)];
         for (i, _) in calls.iter().enumerate().filter(|(_, call)| call.ended.is_some()) {
             answered_mask[i / 64] |= 1 << (i % 64);
         }
-        let (seen, answered_mask) = (HashMap::new(), answered_mask.into());
-        Self { calls, rules, before, after, answered, open_run: 0, cut: false, seen, answered_mask, best, steps: 0 }
-    }
-
-    fn widen(&mut self, limit: SearchLimit) -> Verdict {
-        loop {
-            self.cut = false;
-            self.seen.clear();
-            match self.run(limit) {
-                Verdict::Impossible if self.cut => self.open_run += 1,
-                verdict => return verdict,
-            }
+        Self {
+            calls,
+            rules,
+            before,
+            after,
+            versions: Versions::of(calls),
+            answered: calls.iter().filter(|call| call.ended.is_some()).count(),
+            answered_mask: answered_mask.into(),
+            agenda: BinaryHeap::new(),
+            seen: HashMap::new(),
+            best: (0, Placed::none(calls.len()), State::default()),
+            steps: 0,
         }
     }
 
     fn run(&mut self, limit: SearchLimit) -> Verdict {
-        let start = Placed::none(self.calls.len());
-        let mut stack = vec![self.frame(start, 0, 0, &State::default())];
-        while let Some(frame) = stack.last_mut() {
-            if frame.answered == self.answered {
+        let placed = Placed::none(self.calls.len());
+        let start = Config { placed, state: State::default(), answered: 0, versioned: 0, run: 0 };
+        self.plan(start, false);
+        while let Some(Attempt { config, with_open, .. }) = self.agenda.pop() {
+            if config.answered == self.answered {
                 return Verdict::Linearizable;
             }
-            let Some((call, state)) = frame.moves.pop() else {
-                stack.pop();
-                continue;
-            };
-            self.steps += 1;
             if self.steps > limit.max_steps {
                 return Verdict::TooHard;
             }
-            let placed = frame.placed.with(call);
-            let (answered, run) = match self.calls[call].ended {
-                Some(_) => (frame.answered + 1, 0),
-                None => (frame.answered, frame.run + 1),
-            };
-            if self.is_new(&placed, run, &state) {
-                let next = self.frame(placed, answered, run, &state);
-                stack.push(next);
+            self.expand(&config, with_open);
+            if !with_open {
+                self.plan(config, true);
             }
         }
         Verdict::Impossible
     }
 
+    fn plan(&mut self, config: Config, with_open: bool) {
+        if config.answered > self.best.0 {
+            self.best = (config.answered, config.placed.clone(), config.state.clone());
+        }
+        let run = config.run as i64 + i64::from(with_open);
+        let promise = config.answered as i64 - OPEN_COST * run;
+        self.agenda.push(Attempt { promise, order: self.steps, config, with_open });
+    }
+
+    /// Plans every configuration that is one call further.
+    fn expand(&mut self, config: &Config, with_open: bool) {
+        let mut candidates = self.candidates(&config.placed);
+        candidates
+            .retain(|i| self.calls[*i].ended.is_none() == with_open && self.versions.allows(*i, config.versioned));
+        // What is planned last is tried first: what was answered first.
+        candidates.sort_by_key(|i| std::cmp::Reverse(self.calls[*i].ended.map_or(u64::MAX, |at| at.order)));
+        for i in candidates {
+            for state in model::step(self.rules, &config.state, &self.calls[i]).into_iter().rev() {
+                self.steps += 1;
+                // Nobody saw an open call: when it changes nothing it explains nothing.
+                if with_open && state == config.state {
+                    continue;
+                }
+                let next = Config {
+                    placed: config.placed.with(i),
+                    state,
+                    answered: config.answered + usize::from(!with_open),
+                    versioned: config.versioned + usize::from(self.versions.is_told(i)),
+                    run: if with_open { config.run + 1 } else { 0 },
+                };
+                if self.is_new(&next) {
+                    self.plan(next, false);
+                }
+            }
+        }
+    }
+
     /// Whether nothing at least as good was tried before; remembers it.
-    fn is_new(&mut self, placed: &Placed, run: usize, state: &State) -> bool {
+    fn is_new(&mut self, config: &Config) -> bool {
         let masked = |keep: fn(u64, u64) -> u64| -> Box<[u64]> {
-            placed.bits.iter().zip(&self.answered_mask).map(|(bits, mask)| keep(*bits, *mask)).collect()
+            config.placed.bits.iter().zip(&self.answered_mask).map(|(bits, mask)| keep(*bits, *mask)).collect()
         };
         let (answered, open) = (masked(|bits, mask| bits & mask), masked(|bits, mask| bits & !mask));
-        let tried = self.seen.entry((answered, state.clone())).or_default();
-        let worse = |(other, other_run): &(Box<[u64]>, usize)| {
-            *other_run <= run && other.iter().zip(&open).all(|(other, open)| other & !open == 0)
-        };
+        let tried = self.seen.entry((answered, config.state.clone())).or_default();
+        let worse = |other: &Box<[u64]>| other.iter().zip(&open).all(|(other, open)| other & !open == 0);
         if tried.iter().any(worse) {
             return false;
         }
-        tried.push((open, run));
+        tried.push(open);
         true
-    }
-
-    fn frame(&mut self, placed: Placed, answered: usize, run: usize, state: &State) -> Frame {
-        if answered > self.best.0 {
-            self.best = (answered, placed.clone(), state.clone());
-        }
-        let mut candidates = self.candidates(&placed);
-        if run >= self.open_run {
-            let all = candidates.len();
-            candidates.retain(|i| self.calls[*i].ended.is_some());
-            self.cut |= candidates.len() < all;
-        }
-        // Tried from the back: first what was answered first, calls without an answer at the very last.
-        candidates.sort_by_key(|i| std::cmp::Reverse(self.calls[*i].ended.map_or(u64::MAX, |at| at.order)));
-        let mut moves = Vec::new();
-        for i in candidates {
-            let mut states = model::step(self.rules, state, &self.calls[i]);
-            if self.calls[i].ended.is_none() {
-                // Nobody saw it: a step that changes nothing explains nothing.
-                states.retain(|next| next != state);
-            }
-            moves.extend(states.into_iter().rev().map(|state| (i, state)));
-        }
-        Frame { placed, answered, run, moves }
     }
 
     /// The calls that may come next: begun before every unplaced answer.
@@ -230,6 +251,26 @@ impl<'a> Search<'a> {
             let _ = write!(text, "\n  client {} [{}..{end}] {:?}", call.client, call.begun.order, call.parts);
         }
         text
+    }
+}
+
+impl PartialEq for Attempt {
+    fn eq(&self, other: &Self) -> bool {
+        self.cmp(other) == Ordering::Equal
+    }
+}
+
+impl Eq for Attempt {}
+
+impl PartialOrd for Attempt {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Attempt {
+    fn cmp(&self, other: &Self) -> Ordering {
+        (self.promise, self.order).cmp(&(other.promise, other.order))
     }
 }
 

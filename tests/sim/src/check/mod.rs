@@ -11,6 +11,7 @@ pub mod history;
 pub mod linear;
 pub mod model;
 pub mod split;
+mod versions;
 
 pub use history::{Call, CallId, End, History, Recorder};
 pub use linear::{SearchLimit, Violation};

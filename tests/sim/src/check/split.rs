@@ -39,7 +39,8 @@ pub enum Action {
     Flush,
 }
 
-/// Splits a history. Calls known not to be applied, and reads without an answer, say nothing and are dropped.
+/// Splits a history. Calls known not to be applied, and those without an answer that change nothing, say
+/// nothing and are dropped.
 #[must_use]
 pub fn by_key(history: &History) -> BTreeMap<Key, Vec<KeyCall>> {
     let mut keys: BTreeMap<Key, ShardId> = BTreeMap::new();
@@ -57,21 +58,20 @@ pub fn by_key(history: &History) -> BTreeMap<Key, Vec<KeyCall>> {
             Some((_, End::Unknown)) | None => (None, None),
             Some((_, End::NotApplied)) => continue,
         };
-        if ended.is_none() && matches!(call.op, Op::Read(_)) {
-            continue;
-        }
         for (key, parts) in parts_by_key(call, outcome, &keys) {
-            let KeyCall { begun, ticket, client, .. } = KeyCall::bare(call);
+            if ended.is_none() && parts.iter().all(|(action, _)| is_idle(action)) {
+                continue;
+            }
+            let Call { begun, ticket, client, .. } = *call;
             split.entry(key).or_default().push(KeyCall { parts, begun, ended, ticket, client });
         }
     }
     split
 }
 
-impl KeyCall {
-    fn bare(call: &Call) -> Self {
-        Self { parts: Vec::new(), begun: call.begun, ended: None, ticket: call.ticket, client: call.client }
-    }
+/// Whether an action never changes anything.
+fn is_idle(action: &Action) -> bool {
+    matches!(action, Action::Read(_) | Action::Write(Command::Touch { .. }))
 }
 
 type Parts = Vec<(Action, Option<Outcome>)>;

@@ -24,6 +24,11 @@ impl Hashes {
         self.damaged = Some((place, group));
     }
 
+    /// Whether any replica was damaged.
+    pub(super) fn has_damage(&self) -> bool {
+        self.damaged.is_some()
+    }
+
     /// Checks one replica.
     pub(super) fn see(&mut self, place: Place, status: &GroupStatus) -> Verdict {
         if self.damaged == Some((place, status.group)) {

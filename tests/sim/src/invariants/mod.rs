@@ -12,10 +12,12 @@ use crema::{
 use crate::{clock::Micros, net::Place};
 
 pub mod answers;
+pub mod complaints;
 pub mod convergence;
 pub mod elections;
 pub mod hashes;
 pub mod progress;
+pub mod tier;
 
 /// A violation.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +50,7 @@ impl Watch {
         for status in node.status() {
             self.group(place, &status)?;
         }
-        Ok(())
+        complaints::check(self.hashes.has_damage())
     }
 
     fn group(&mut self, place: Place, status: &GroupStatus) -> Verdict {
