@@ -1,4 +1,4 @@
-//! One HTTP GET, enough for `/readyz` and `/status`.
+//! One HTTP GET, enough for `/readyz`, `/status` and `/metrics`.
 
 use std::{
     io::{Read, Write},

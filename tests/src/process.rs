@@ -4,6 +4,7 @@ use std::{
     env, fs,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Stdio},
+    time::Duration,
 };
 
 use crate::wait_for;
@@ -49,9 +50,21 @@ impl Process {
     /// It can't be started.
     #[must_use]
     pub fn start(binary: &str, args: &[String], output: &Path) -> Self {
+        Self::spawn(&find(binary), args, output)
+    }
+
+    /// Starts an example of the library, which `cargo build -p crema --examples` has built.
+    ///
+    /// # Panics
+    /// It can't be started.
+    #[must_use]
+    pub fn start_example(name: &str, args: &[String], output: &Path) -> Self {
+        Self::spawn(&beside_this_test(&format!("examples/{name}"), "--examples"), args, output)
+    }
+
+    fn spawn(path: &Path, args: &[String], output: &Path) -> Self {
         let file = fs::File::create(output).expect("a file for the output");
-        let path = find(binary);
-        let child = Command::new(&path)
+        let child = Command::new(path)
             .args(args)
             .stdin(Stdio::null())
             .stdout(file.try_clone().expect("a second handle"))
@@ -89,6 +102,20 @@ impl Process {
         self.child.try_wait().expect("wait for the child").is_none()
     }
 
+    /// The processor time it has taken since its start, of all its threads.
+    ///
+    /// # Panics
+    /// It has ended, or this is no Linux.
+    #[must_use]
+    pub fn cpu_time(&self) -> Duration {
+        let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("a process on Linux");
+        // The second field is the name, in brackets, which may hold anything; utime and stime are fields 14 and 15.
+        let (_, fields) = stat.rsplit_once(") ").expect("a name in brackets");
+        let ticks: u64 = fields.split(' ').skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+        // Linux shows them in 1/100 s, whatever its own clock does.
+        Duration::from_millis(ticks * 10)
+    }
+
     /// What it has printed so far.
     #[must_use]
     pub fn output(&self) -> String {
@@ -124,10 +151,15 @@ fn find(binary: &str) -> PathBuf {
     if let Some(path) = env::var_os(&variable) {
         return path.into();
     }
+    beside_this_test(binary, &format!("--bins, or set {variable}"))
+}
+
+/// What this build has made beside the folder of this test.
+fn beside_this_test(file: &str, how: &str) -> PathBuf {
     let test = env::current_exe().expect("the path of this test");
     let folder = test.parent().and_then(Path::parent).expect("a test is in the target folder's deps");
-    let path = folder.join(binary);
-    assert!(path.exists(), "{} is missing: cargo build -p crema --bins, or set {variable}", path.display());
+    let path = folder.join(file);
+    assert!(path.exists(), "{} is missing: cargo build -p crema {how}", path.display());
     path
 }
 

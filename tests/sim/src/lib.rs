@@ -2,7 +2,7 @@
 //!
 //! [`world::run`] plays a seed: a [`plan`] of trouble, [`clients`] with a [`workload`], the [`net`], and a
 //! [`host::Host`] with the real `crema::multiraft::node` for each node. The [`invariants`] watch every step;
-//! [`check`] judges what the clients saw, and serves the process tests too.
+//! [`check`] judges what the clients saw; the process tests have another, independent judge (`crema-tests`).
 
 pub mod check;
 pub mod clients;

@@ -5,8 +5,11 @@
 mod abuse;
 mod ctl;
 mod dev;
+mod examples;
 mod failover;
 mod flags;
 mod identity;
+mod idle;
+mod metrics;
 mod pipeline;
 mod shutdown;

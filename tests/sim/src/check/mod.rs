@@ -1,6 +1,7 @@
 //! Judging a history of client operations: is there an order in which they could have happened?
 //!
-//! Used by the simulator after each seed and by the process tests (`crema-tests`) on what real clients saw.
+//! Used by the simulator after each seed. The process tests (`crema-tests`) have a judge of their own, written apart
+//! from this one, so that a mistake in one is not in both.
 //! A [`Recorder`] collects [`Call`]s; [`check`] splits them by key ([`split`]), searches for a linearization of
 //! each key ([`linear`]) against the meaning of the commands ([`model`]), and checks that atomic batches were
 //! seen whole ([`atomic`]). It knows nothing of nodes, logs or the network, and must never use the code under
