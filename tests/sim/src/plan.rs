@@ -242,7 +242,8 @@ impl Plan {
         } else if self.replicas >= 3 && draw.below(4) == 0 {
             // Not beside a crash: two replicas that differ can't say which of them is wrong.
             let at = SECOND + draw.below(self.heal_at - SECOND);
-            let (place, group) = (draw.below(self.nodes as u64) as Place, 1 + draw.below(u64::from(self.shards)) as u32);
+            let (place, group) =
+                (draw.below(self.nodes as u64) as Place, 1 + draw.below(u64::from(self.shards)) as u32);
             self.incidents.push((at, Incident::Corrupt { place, group }));
         }
         self.incidents.retain(|(at, _)| *at < self.heal_at);

@@ -66,9 +66,8 @@ fn said(call: &KeyCall) -> impl Iterator<Item = Said> + '_ {
             Some(Said::Changed(*version))
         }
         Outcome::NotMet { current: Some(version), .. } => Some(Said::Saw(*version)),
-        Outcome::Value(Some(Found { meta: Meta { version, .. }, .. })) | Outcome::Meta(Some(Meta { version, .. })) => {
-            Some(Said::Saw(*version))
-        }
+        Outcome::Value(Some(Found { meta: Meta { version, .. }, .. }))
+        | Outcome::Meta(Some(Meta { version, .. })) => Some(Said::Saw(*version)),
         Outcome::NotMet { current: None, .. }
         | Outcome::Value(None)
         | Outcome::Meta(None)
