@@ -26,8 +26,8 @@ const STEPS: u64 = 400;
 const CALM_UNTIL: u64 = 2_000;
 
 enum Call {
-    Ask { from: NodeId, to: NodeId, request: v1::FormRequest },
-    Answer { from: NodeId, to: NodeId, reply: v1::FormReply },
+    Ask { from: NodeId, to: NodeId, request: Box<v1::FormRequest> },
+    Answer { from: NodeId, to: NodeId, reply: Box<v1::FormReply> },
 }
 
 struct Forming {
@@ -102,7 +102,8 @@ impl Forming {
 
     fn tick(&mut self, from: NodeId) {
         let Some((_, former)) = self.formers.get_mut(&from) else { return };
-        let asks = former.on_tick().into_iter().map(|(to, request)| Call::Ask { from, to, request });
+        let asks =
+            former.on_tick().into_iter().map(|(to, request)| Call::Ask { from, to, request: Box::new(request) });
         self.under_way.extend(asks);
     }
 
@@ -120,12 +121,12 @@ impl Forming {
                     self.under_way.push(Call::Ask { from, to, request: request.clone() });
                 }
                 let Some((_, former)) = self.formers.get_mut(&to) else { return };
-                let reply = former.on_request(request);
+                let reply = Box::new(former.on_request(*request));
                 self.under_way.push(Call::Answer { from: to, to: from, reply });
             }
             Call::Answer { from, to, reply } => {
                 let Some((_, former)) = self.formers.get_mut(&to) else { return };
-                former.on_reply(from, reply);
+                former.on_reply(from, *reply);
             }
         }
     }

@@ -88,15 +88,19 @@ struct Search<'a> {
     /// Calls with an answer: all must be placed.
     answered: usize,
     /// Calls with an answer, as a mask.
-    answered_mask: Box<[u64]>,
+    answered_mask: Mask,
     /// What is still to be tried, the most promising first.
     agenda: BinaryHeap<Attempt>,
     /// For each set of answered calls and state, the sets of open calls with which it was tried. What uses more of
     /// them explains nothing more.
-    seen: HashMap<(Box<[u64]>, State), Vec<Box<[u64]>>>,
+    seen: HashMap<(Mask, State), Vec<Mask>>,
     best: (usize, Placed, State),
     steps: u64,
 }
+
+/// A set of calls, one bit for each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Mask(Box<[u64]>);
 
 /// Calls placed so far, and the state that they lead to.
 #[derive(Clone)]
@@ -144,7 +148,7 @@ impl<'a> Search<'a> {
             versions: Versions::of(calls),
             hints: None,
             answered: calls.iter().filter(|call| call.ended.is_some()).count(),
-            answered_mask: answered_mask.into(),
+            answered_mask: Mask(answered_mask.into()),
             agenda: BinaryHeap::new(),
             seen: HashMap::new(),
             best: (0, Placed::none(calls.len()), State::default()),
@@ -214,12 +218,13 @@ impl<'a> Search<'a> {
 
     /// Whether nothing at least as good was tried before; remembers it.
     fn is_new(&mut self, config: &Config) -> bool {
-        let masked = |keep: fn(u64, u64) -> u64| -> Box<[u64]> {
-            config.placed.bits.iter().zip(&self.answered_mask).map(|(bits, mask)| keep(*bits, *mask)).collect()
+        let masked = |keep: fn(u64, u64) -> u64| -> Mask {
+            let words = config.placed.bits.iter().zip(&self.answered_mask.0);
+            Mask(words.map(|(bits, mask)| keep(*bits, *mask)).collect())
         };
         let (answered, open) = (masked(|bits, mask| bits & mask), masked(|bits, mask| bits & !mask));
         let tried = self.seen.entry((answered, config.state.clone())).or_default();
-        let worse = |other: &Box<[u64]>| other.iter().zip(&open).all(|(other, open)| other & !open == 0);
+        let worse = |other: &Mask| other.0.iter().zip(&open.0).all(|(other, open)| other & !open == 0);
         if tried.iter().any(worse) {
             return false;
         }
