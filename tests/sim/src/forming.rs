@@ -20,12 +20,14 @@ use crema_api::v1;
 
 use crate::invariants::{Failure, Verdict};
 
-/// Steps with trouble; then as many without.
+/// Steps with trouble.
 const STEPS: u64 = 400;
+/// From there to here without.
+const CALM_UNTIL: u64 = 2_000;
 
 enum Call {
-    Ask { from: NodeId, to: NodeId, request: v1::FormRequest },
-    Answer { from: NodeId, to: NodeId, reply: v1::FormReply },
+    Ask { from: NodeId, to: NodeId, request: Box<v1::FormRequest> },
+    Answer { from: NodeId, to: NodeId, reply: Box<v1::FormReply> },
 }
 
 struct Forming {
@@ -50,11 +52,11 @@ pub fn run(seed: u64, faults: Faults) -> Result<(), Failure> {
     let mut forming = Forming { draw, faults, nodes, formers, under_way, joined, restarts: 0 };
     (1..=nodes).for_each(|node| forming.start(NodeId(node)));
     let most_restarts = forming.draw.below(4);
-    for step in 0..2 * STEPS {
+    for step in 0..CALM_UNTIL {
         let result = forming.step(step < STEPS, most_restarts);
         result.map_err(|(invariant, reason)| Failure { invariant, at: step, reason })?;
     }
-    forming.all_formed().map_err(|(invariant, reason)| Failure { invariant, at: 2 * STEPS, reason })
+    forming.all_formed().map_err(|(invariant, reason)| Failure { invariant, at: CALM_UNTIL, reason })
 }
 
 impl Forming {
@@ -84,7 +86,8 @@ impl Forming {
     fn step(&mut self, trouble: bool, most_restarts: u64) -> Verdict {
         let node = NodeId(1 + self.draw.below(self.nodes));
         match self.draw.below(20) {
-            0..=2 => self.tick(node),
+            // Calls wait for their answers: nobody asks without end.
+            0..=2 if self.under_way.len() < 4 * self.nodes as usize => self.tick(node),
             3 if trouble && self.restarts < most_restarts && self.draw.below(6) == 0 => {
                 self.restarts += 1;
                 // The one that proposes most of all.
@@ -99,7 +102,8 @@ impl Forming {
 
     fn tick(&mut self, from: NodeId) {
         let Some((_, former)) = self.formers.get_mut(&from) else { return };
-        let asks = former.on_tick().into_iter().map(|(to, request)| Call::Ask { from, to, request });
+        let asks =
+            former.on_tick().into_iter().map(|(to, request)| Call::Ask { from, to, request: Box::new(request) });
         self.under_way.extend(asks);
     }
 
@@ -117,12 +121,12 @@ impl Forming {
                     self.under_way.push(Call::Ask { from, to, request: request.clone() });
                 }
                 let Some((_, former)) = self.formers.get_mut(&to) else { return };
-                let reply = former.on_request(request);
+                let reply = Box::new(former.on_request(*request));
                 self.under_way.push(Call::Answer { from: to, to: from, reply });
             }
             Call::Answer { from, to, reply } => {
                 let Some((_, former)) = self.formers.get_mut(&to) else { return };
-                former.on_reply(from, reply);
+                former.on_reply(from, *reply);
             }
         }
     }

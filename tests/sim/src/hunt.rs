@@ -42,6 +42,9 @@ pub enum Hunted {
 pub fn hunt(fault: Fault, start: u64, max_seeds: u64) -> Hunted {
     for seed in start..start + max_seeds {
         let Err(caught) = run_caught(seed, Scenario::Planted(fault)) else { continue };
+        if caught.invariant == world::UNDECIDED {
+            continue;
+        }
         return match run_caught(seed, Scenario::Control(fault)) {
             Ok(_) => Hunted::Caught(seed, caught),
             Err(failure) => Hunted::Unsound(seed, failure),

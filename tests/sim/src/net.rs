@@ -23,11 +23,34 @@ pub type Place = usize;
 #[derive(Debug)]
 pub enum Notice<M> {
     /// A session to a peer stands.
-    Up { at: Place, peer: Place, session: u64 },
+    Up {
+        /// Who is told.
+        at: Place,
+        /// The other end.
+        peer: Place,
+        /// Unlike any other of the run.
+        session: u64,
+    },
     /// It broke.
-    Down { at: Place, peer: Place, session: u64 },
+    Down {
+        /// Who is told.
+        at: Place,
+        /// The other end.
+        peer: Place,
+        /// Which one.
+        session: u64,
+    },
     /// A message arrived.
-    Arrived { at: Place, from: Place, session: u64, message: M },
+    Arrived {
+        /// Who gets it.
+        at: Place,
+        /// Who sent it.
+        from: Place,
+        /// On this session.
+        session: u64,
+        /// The message.
+        message: M,
+    },
 }
 
 /// What may happen to loose messages, each in so many of a thousand.

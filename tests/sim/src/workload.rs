@@ -13,6 +13,9 @@ use crema::{
 
 use crate::plan::Load;
 
+/// Increments set the bits below this, puts those above.
+const NUMBER_BITS: u64 = 50;
+
 /// Operations of one call, which go to one shard.
 #[derive(Debug)]
 pub struct Ask {
@@ -118,10 +121,11 @@ impl Workload {
     fn number_command(&mut self, draw: &mut Draw, key: Key) -> Command {
         if draw.below(8) > 0 {
             self.values += 1;
-            return Command::Increment { key, delta: self.values as i64 * if draw.below(4) == 0 { -1 } else { 1 } };
+            // A bit of its own in the sum, so that a sum says which increments are in it.
+            return Command::Increment { key, delta: 1 << (self.values % NUMBER_BITS) };
         }
         self.values += 1;
-        let value = Bytes::from((self.values * 1_000_000).to_string());
+        let value = Bytes::from(((self.values % 4_096) << NUMBER_BITS).to_string());
         Command::Put(Put { key, value, expiry: Expiry::Never, condition: Condition::Always, return_old: false })
     }
 

@@ -38,7 +38,8 @@ pub fn check(history: &History) -> Result<(), Violation> {
         for (i, (a, left)) in found.iter().enumerate() {
             for (b, right) in &found[i + 1..] {
                 if twins.get(*a) == Some(&Some((*b).clone())) && left != right {
-                    return Err(Violation { key: (*a).clone(), reason: format!("half a batch was seen: {call}") });
+                    let reason = format!("half a batch was seen: {call}");
+                    return Err(Violation { key: (*a).clone(), reason, undecided: false });
                 }
             }
         }

@@ -7,13 +7,14 @@
 
 use std::{
     cmp::Ordering,
-    collections::{BinaryHeap, HashMap},
+    collections::{BTreeSet, BinaryHeap, HashMap},
     fmt,
 };
 
 use crema::types::Key;
 
 use super::{
+    hints,
     model::{self, Rules, State},
     split::KeyCall,
     versions::Versions,
@@ -39,6 +40,8 @@ pub struct Violation {
     pub key: Key,
     /// What does not fit.
     pub reason: String,
+    /// The search gave up: nothing is proved either way.
+    pub undecided: bool,
 }
 
 impl fmt::Display for Violation {
@@ -61,9 +64,9 @@ pub fn check_key(key: &Key, calls: &[KeyCall], rules: &Rules, limit: SearchLimit
             let steps = search.steps;
             let reason =
                 format!("too hard: no verdict after {steps} steps over {} calls; {}", calls.len(), search.explain());
-            Err(Violation { key: key.clone(), reason })
+            Err(Violation { key: key.clone(), reason, undecided: true })
         }
-        Verdict::Impossible => Err(Violation { key: key.clone(), reason: search.explain() }),
+        Verdict::Impossible => Err(Violation { key: key.clone(), reason: search.explain(), undecided: false }),
     }
 }
 
@@ -80,18 +83,24 @@ struct Search<'a> {
     before: Vec<Option<usize>>,
     after: Vec<Option<usize>>,
     versions: Versions,
+    /// Tickets of open calls whose values were seen; made when first needed.
+    hints: Option<BTreeSet<u64>>,
     /// Calls with an answer: all must be placed.
     answered: usize,
     /// Calls with an answer, as a mask.
-    answered_mask: Box<[u64]>,
+    answered_mask: Mask,
     /// What is still to be tried, the most promising first.
     agenda: BinaryHeap<Attempt>,
     /// For each set of answered calls and state, the sets of open calls with which it was tried. What uses more of
     /// them explains nothing more.
-    seen: HashMap<(Box<[u64]>, State), Vec<Box<[u64]>>>,
+    seen: HashMap<(Mask, State), Vec<Mask>>,
     best: (usize, Placed, State),
     steps: u64,
 }
+
+/// A set of calls, one bit for each.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Mask(Box<[u64]>);
 
 /// Calls placed so far, and the state that they lead to.
 #[derive(Clone)]
@@ -101,8 +110,8 @@ struct Config {
     answered: usize,
     /// Calls placed that were told the version of their change.
     versioned: usize,
-    /// Open calls placed since the last one with an answer.
-    run: usize,
+    /// What the open calls cost that were placed since the last one with an answer.
+    cost: i64,
 }
 
 /// A configuration to go on from: first with calls that were answered, and if that leads nowhere with open ones.
@@ -113,8 +122,10 @@ struct Attempt {
     with_open: bool,
 }
 
-/// An open call in a row costs as much promise as so many answered calls give: the error may be further back.
-const OPEN_COST: i64 = 3;
+/// An open call in a row costs as much promise as so many answered calls give: the error may be further back. One
+/// whose value was seen, or that shares its ticket with such a one, has surely happened and costs little.
+const OPEN_COST: i64 = 4;
+const SEEN_COST: i64 = 1;
 
 impl<'a> Search<'a> {
     fn new(calls: &'a [KeyCall], rules: &'a Rules) -> Self {
@@ -135,8 +146,9 @@ impl<'a> Search<'a> {
             before,
             after,
             versions: Versions::of(calls),
+            hints: None,
             answered: calls.iter().filter(|call| call.ended.is_some()).count(),
-            answered_mask: answered_mask.into(),
+            answered_mask: Mask(answered_mask.into()),
             agenda: BinaryHeap::new(),
             seen: HashMap::new(),
             best: (0, Placed::none(calls.len()), State::default()),
@@ -146,7 +158,7 @@ impl<'a> Search<'a> {
 
     fn run(&mut self, limit: SearchLimit) -> Verdict {
         let placed = Placed::none(self.calls.len());
-        let start = Config { placed, state: State::default(), answered: 0, versioned: 0, run: 0 };
+        let start = Config { placed, state: State::default(), answered: 0, versioned: 0, cost: 0 };
         self.plan(start, false);
         while let Some(Attempt { config, with_open, .. }) = self.agenda.pop() {
             if config.answered == self.answered {
@@ -167,8 +179,7 @@ impl<'a> Search<'a> {
         if config.answered > self.best.0 {
             self.best = (config.answered, config.placed.clone(), config.state.clone());
         }
-        let run = config.run as i64 + i64::from(with_open);
-        let promise = config.answered as i64 - OPEN_COST * run;
+        let promise = config.answered as i64 - config.cost - i64::from(with_open);
         self.agenda.push(Attempt { promise, order: self.steps, config, with_open });
     }
 
@@ -191,7 +202,7 @@ impl<'a> Search<'a> {
                     state,
                     answered: config.answered + usize::from(!with_open),
                     versioned: config.versioned + usize::from(self.versions.is_told(i)),
-                    run: if with_open { config.run + 1 } else { 0 },
+                    cost: if with_open { config.cost + self.cost_of(i) } else { 0 },
                 };
                 if self.is_new(&next) {
                     self.plan(next, false);
@@ -200,14 +211,20 @@ impl<'a> Search<'a> {
         }
     }
 
+    fn cost_of(&mut self, open: usize) -> i64 {
+        let hints = self.hints.get_or_insert_with(|| hints::seen_tickets(self.calls));
+        if hints.contains(&self.calls[open].ticket) { SEEN_COST } else { OPEN_COST }
+    }
+
     /// Whether nothing at least as good was tried before; remembers it.
     fn is_new(&mut self, config: &Config) -> bool {
-        let masked = |keep: fn(u64, u64) -> u64| -> Box<[u64]> {
-            config.placed.bits.iter().zip(&self.answered_mask).map(|(bits, mask)| keep(*bits, *mask)).collect()
+        let masked = |keep: fn(u64, u64) -> u64| -> Mask {
+            let words = config.placed.bits.iter().zip(&self.answered_mask.0);
+            Mask(words.map(|(bits, mask)| keep(*bits, *mask)).collect())
         };
         let (answered, open) = (masked(|bits, mask| bits & mask), masked(|bits, mask| bits & !mask));
         let tried = self.seen.entry((answered, config.state.clone())).or_default();
-        let worse = |other: &Box<[u64]>| other.iter().zip(&open).all(|(other, open)| other & !open == 0);
+        let worse = |other: &Mask| other.0.iter().zip(&open.0).all(|(other, open)| other & !open == 0);
         if tried.iter().any(worse) {
             return false;
         }

@@ -8,6 +8,7 @@
 //! test to decide what is right.
 
 pub mod atomic;
+mod hints;
 pub mod history;
 pub mod linear;
 pub mod model;

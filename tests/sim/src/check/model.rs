@@ -74,7 +74,7 @@ pub fn step(rules: &Rules, state: &State, call: &KeyCall) -> Vec<State> {
         if may_vanish(rules, held, time) {
             states.push(State { held: None, ..state.clone() });
         }
-        if !held.deadline.is_some_and(|d| d.most <= time.least) {
+        if held.deadline.is_none_or(|d| d.most > time.least) {
             states.insert(0, state.clone());
         }
     } else {
