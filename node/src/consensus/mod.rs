@@ -9,6 +9,8 @@ mod log;
 mod logger;
 mod reads;
 mod replica;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     log::SnapshotPoint,

@@ -229,10 +229,13 @@ impl<R> Replica<R> {
         self.settle();
     }
 
-    /// Stands for election now instead of waiting for a timeout.
+    /// Stands for election now instead of waiting for a timeout; a learner does not.
     pub fn campaign(&mut self) {
-        // An error only says that it can't be promoted; then there is nothing to do.
-        let _ = self.raw.campaign();
+        // raft-rs looks whether it may lead only when a timeout ends: told to, a learner stands, and wins.
+        if self.raw.raft.promotable() {
+            // An error only says that it was dropped; then there is nothing to do.
+            let _ = self.raw.campaign();
+        }
         self.settle();
     }
 
@@ -243,7 +246,7 @@ impl<R> Replica<R> {
         self.check(&message)?;
         // raft-rs takes it on trust that the entries follow the index, and acknowledges by counting them.
         if message.get_msg_type() == MessageType::MsgAppend
-            && message.entries.iter().zip(message.index + 1..).any(|(entry, index)| entry.index != index)
+            && message.entries.iter().zip(1..).any(|(entry, n)| message.index.checked_add(n) != Some(entry.index))
         {
             return Err(format!("an append after {} holds other entries", message.index));
         }

@@ -1,0 +1,408 @@
+//! Data-driven scripts: replicas on a network that only moves when a script says so.
+//!
+//! `testdata/*.txt` hold blocks of commands, `----`, and what happened. Every block goes on where the one before
+//! stopped; `new` starts over. `REWRITE=1 cargo test` writes the answers anew; review them like code. The words are
+//! in [`Script::line`]. What holds in every script is asserted as it runs: entries are handed out once, in order and
+//! the same on every replica, and no read is answered twice.
+
+mod timeouts;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt::Write as _,
+    fs, mem,
+    path::Path,
+};
+
+use bytes::Bytes;
+use crema_api::v1;
+
+use super::*;
+use crate::types::{GroupId, Incarnation, LogIndex, ReplicaId, Term, Timestamp};
+
+const ELECTION_TICKS: usize = 10;
+const HEARTBEAT_TICKS: usize = 2;
+
+#[test]
+fn scripts() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/consensus/testdata");
+    let mut paths: Vec<_> = fs::read_dir(&folder).expect("testdata").map(|f| f.expect("entry").path()).collect();
+    paths.sort();
+    assert!(!paths.is_empty(), "no scripts in {folder:?}");
+    for path in paths {
+        check(&path);
+    }
+}
+
+/// Runs one script; what happens must be what the file says.
+fn check(path: &Path) {
+    let text = fs::read_to_string(path).expect("a script");
+    let happened = run(&text);
+    if std::env::var_os("REWRITE").is_some() {
+        fs::write(path, happened).expect("rewrite a script");
+    } else {
+        assert_eq!(happened, text, "{path:?}; REWRITE=1 accepts what happens");
+    }
+}
+
+/// The script with what happened.
+fn run(text: &str) -> String {
+    let mut script = Script::default();
+    let mut out = String::new();
+    let mut expecting = false;
+    for line in text.lines() {
+        if line == "----" {
+            expecting = true;
+            out += "----\n";
+            out += &mem::take(&mut script.out);
+        } else if line.is_empty() {
+            expecting = false;
+            out += "\n";
+        } else if !expecting {
+            out += line;
+            out += "\n";
+            if !line.starts_with('#') {
+                script.line(line);
+            }
+        }
+    }
+    out
+}
+
+fn config(replica: u64, voters: u64, learners: u64, seed: u64) -> ReplicaConfig {
+    ReplicaConfig {
+        group: GroupId(1),
+        generation: 1,
+        replica: ReplicaId(replica),
+        incarnation: Incarnation(u128::from(replica)),
+        voters: (1..=voters).map(ReplicaId).collect(),
+        learners: (voters + 1..=voters + learners).map(ReplicaId).collect(),
+        election_ticks: ELECTION_TICKS,
+        heartbeat_ticks: HEARTBEAT_TICKS,
+        seed,
+    }
+}
+
+/// A replica and what the script remembers of it.
+struct Peer {
+    replica: Replica<u64>,
+    /// What its clock would stamp.
+    stamp: Timestamp,
+    standing: Standing,
+    applied: LogIndex,
+}
+
+#[derive(Default)]
+struct Script {
+    peers: BTreeMap<u64, Peer>,
+    queue: Vec<v1::RaftMessage>,
+    /// Links, from and to, that lose what is sent.
+    cut: BTreeSet<(u64, u64)>,
+    /// What was committed: the same on every replica.
+    log: BTreeMap<LogIndex, (Term, CommittedKind)>,
+    answered: BTreeSet<u64>,
+    out: String,
+}
+
+impl Script {
+    fn line(&mut self, line: &str) {
+        let words: Vec<&str> = line.split(' ').collect();
+        match words[..] {
+            ["new", voters, ref options @ ..] => self.start(number(voters), options),
+            ["ticks", times, ref ids @ ..] => self.ticks(number(times), ids),
+            ["run", times] => self.run(number(times)),
+            ["deliver"] => self.deliver_all(),
+            ["deliver", link] => self.deliver(link),
+            ["drop", link] => {
+                let lost = self.pick(link).len();
+                self.say(format_args!("{lost} lost"));
+            }
+            ["queue"] => self.show_queue(),
+            ["cut", id] => self.isolate(number(id)),
+            ["heal"] => self.cut.clear(),
+            ["status"] => self.status(),
+            ["step", id, ref fields @ ..] => self.receive(message(number(id), fields)),
+            [verb, target, ref rest @ ..] => self.ask(verb, target, rest),
+            _ => panic!("unknown command {line}"),
+        }
+    }
+
+    /// Commands to one replica.
+    fn ask(&mut self, verb: &str, target: &str, rest: &[&str]) {
+        let (id, to) = target.split_once('>').map_or((target, None), |(id, to)| (id, Some(to)));
+        let (id, to) = (number(id), to.map(number).map(ReplicaId));
+        let peer = self.peers.get_mut(&id).expect("a replica");
+        let replica = &mut peer.replica;
+        let answer = match (verb, rest) {
+            ("campaign", []) => {
+                replica.campaign();
+                String::new()
+            }
+            ("wake", []) => {
+                replica.wake();
+                String::new()
+            }
+            ("propose", [data]) => match replica.propose(data.as_bytes().to_vec()) {
+                Ok((index, term)) => format!("proposed at {index} in term {term}"),
+                Err(Dropped) => "dropped".to_owned(),
+            },
+            ("read", reads) => {
+                reads.iter().for_each(|read| replica.read(number(read)));
+                String::new()
+            }
+            ("expire", [upto]) => {
+                let upto = number::<u64>(upto);
+                format!("given back {:?}", replica.drop_reads(|read| *read <= upto))
+            }
+            ("pending", []) => format!("{} pending", replica.pending_reads()),
+            ("stamp", [ms]) => {
+                peer.stamp = Timestamp(number(ms));
+                String::new()
+            }
+            ("transfer", []) => {
+                let begun = replica.transfer_to(to.expect("from>to"));
+                (if begun { "begun" } else { "refused" }).to_owned()
+            }
+            ("truncate", [index]) => {
+                replica.truncate_to(LogIndex(number(index)));
+                let (entries, bytes) = replica.log_size();
+                format!("log after {}, {entries} entries, {bytes} bytes", replica.truncated_to())
+            }
+            ("offer", ["none"]) => {
+                replica.offer_snapshot(None);
+                String::new()
+            }
+            ("offer", [index]) => {
+                let index = LogIndex(number(index));
+                let term = replica.term_at(index).expect("the log has it").0;
+                replica.offer_snapshot(Some(SnapshotPoint { index: index.0, term }));
+                String::new()
+            }
+            ("wants", []) => format!("wants a snapshot: {}", replica.wants_snapshot()),
+            ("report", [how @ ("ok" | "failed")]) => {
+                replica.report_snapshot(to.expect("from>to"), *how == "ok");
+                String::new()
+            }
+            ("unreachable", []) => {
+                replica.report_unreachable(to.expect("from>to"));
+                String::new()
+            }
+            ("matches", []) => {
+                let matches: Vec<_> = replica.matches().iter().map(|(id, at)| format!("{id} at {at}")).collect();
+                matches.join(", ")
+            }
+            ("level", []) => format!("level: {}", replica.is_level(peer.applied)),
+            _ => panic!("unknown command {verb} {target} {rest:?}"),
+        };
+        if !answer.is_empty() {
+            self.say(format_args!("{answer}"));
+        }
+        self.take(id);
+    }
+
+    fn say(&mut self, what: std::fmt::Arguments<'_>) {
+        writeln!(self.out, "{what}").expect("a string grows");
+    }
+
+    fn start(&mut self, voters: u64, options: &[&str]) {
+        let (mut seed, mut learners) = (1, 0);
+        for option in options {
+            match option.split_once('=') {
+                Some(("seed", n)) => seed = number(n),
+                Some(("learners", n)) => learners = number(n),
+                _ => panic!("unknown option {option}"),
+            }
+        }
+        let peer = |id| {
+            let replica = Replica::new(config(id, voters, learners, seed));
+            let standing = replica.standing();
+            (id, Peer { replica, stamp: Timestamp(id * 1_000), standing, applied: LogIndex(0) })
+        };
+        let out = mem::take(&mut self.out);
+        *self = Self { peers: (1..=voters + learners).map(peer).collect(), out, ..Self::default() };
+    }
+
+    /// Ticks without a delivery; of all replicas, or those named.
+    fn ticks(&mut self, times: usize, ids: &[&str]) {
+        let ids = if ids.is_empty() { self.ids() } else { ids.iter().map(|id| number(id)).collect() };
+        for _ in 0..times {
+            for id in &ids {
+                self.peers.get_mut(id).expect("a replica").replica.tick();
+                self.take(*id);
+            }
+        }
+    }
+
+    fn ids(&self) -> Vec<u64> {
+        self.peers.keys().copied().collect()
+    }
+
+    /// Ticks of a network that delivers at once.
+    fn run(&mut self, times: usize) {
+        for _ in 0..times {
+            self.ticks(1, &[]);
+            self.deliver_all();
+        }
+    }
+
+    fn deliver_all(&mut self) {
+        while !self.queue.is_empty() {
+            let message = self.queue.remove(0);
+            self.receive(message);
+        }
+    }
+
+    /// What is on a link now, and nothing that follows from it.
+    fn deliver(&mut self, link: &str) {
+        for message in self.pick(link) {
+            self.receive(message);
+        }
+    }
+
+    fn pick(&mut self, link: &str) -> Vec<v1::RaftMessage> {
+        let (from, to) = link.split_once('>').expect("from>to");
+        let (from, to) = (number(from), number(to));
+        self.queue.extract_if(.., |message| (message.from, message.to) == (from, to)).collect()
+    }
+
+    fn receive(&mut self, message: v1::RaftMessage) {
+        let id = message.to;
+        if let Err(error) = self.peers.get_mut(&id).expect("a replica").replica.step(message) {
+            self.say(format_args!("{id} refuses: {error}"));
+        }
+        self.take(id);
+    }
+
+    fn isolate(&mut self, id: u64) {
+        for other in self.ids() {
+            self.cut.extend([(id, other), (other, id)]);
+        }
+        self.queue.retain(|message| !self.cut.contains(&(message.from, message.to)));
+    }
+
+    /// Does what the replica asks for, as its node would; every turn's entries and reads are checked.
+    fn take(&mut self, id: u64) {
+        self.show_standing(id);
+        loop {
+            let peer = self.peers.get_mut(&id).expect("a replica");
+            let Some(output) = peer.replica.poll(peer.stamp) else { break };
+            let Output { install, messages, committed, reads } = output;
+            if let Some(SnapshotPoint { index, term }) = install {
+                peer.applied = LogIndex(index);
+                peer.replica.applied(peer.applied);
+                self.say(format_args!("{id} installs a snapshot at {index}, term {term}"));
+            }
+            self.queue.extend(messages.into_iter().filter(|message| !self.cut.contains(&(message.from, message.to))));
+            for entry in committed {
+                self.apply(id, entry);
+            }
+            for ReadAnswer { index, now, reads } in reads {
+                self.say(format_args!("{id} answers {reads:?} at {index}, now {now}"));
+                for read in reads {
+                    assert!(self.answered.insert(read), "read {read} was answered twice");
+                }
+            }
+        }
+        self.show_standing(id);
+    }
+
+    fn apply(&mut self, id: u64, entry: Committed) {
+        let Committed { index, term, kind } = entry;
+        let peer = self.peers.get_mut(&id).expect("a replica");
+        assert_eq!(index, peer.applied.next(), "{id} is handed a gap or an entry twice");
+        peer.applied = index;
+        peer.replica.applied(index);
+        let first = self.log.entry(index).or_insert_with(|| (term, kind.clone()));
+        assert_eq!(*first, (term, kind.clone()), "{id} applies another entry at {index}");
+        match kind {
+            CommittedKind::Empty => self.say(format_args!("{id} applies {index}: an empty entry of term {term}")),
+            CommittedKind::Normal(data) => self.say(format_args!("{id} applies {index}: {}", data.escape_ascii())),
+            CommittedKind::ConfChange { .. } => self.say(format_args!("{id} applies {index}: a conf change")),
+        }
+    }
+
+    fn show_standing(&mut self, id: u64) {
+        let peer = self.peers.get_mut(&id).expect("a replica");
+        let Standing { role, term, leader, .. } = peer.replica.standing();
+        let before = mem::replace(&mut peer.standing, peer.replica.standing());
+        if (role, term, leader) != (before.role, before.term, before.leader) {
+            let known = leader.map_or("nobody".to_owned(), |leader| leader.to_string());
+            match role {
+                Role::Leader => self.say(format_args!("{id} leads in term {term}")),
+                Role::Follower => self.say(format_args!("{id} follows {known} in term {term}")),
+                Role::Candidate => self.say(format_args!("{id} stands, term {term}")),
+            }
+        }
+    }
+
+    fn status(&mut self) {
+        for id in self.ids() {
+            let Standing { role, term, leader, commit, last } = self.peers[&id].replica.standing();
+            let leader = leader.map_or("nobody".to_owned(), |leader| leader.to_string());
+            self.say(format_args!("{id} {role:?} of {leader}, term {term}, commit {commit}, last {last}"));
+        }
+    }
+
+    fn show_queue(&mut self) {
+        for message in self.queue.clone() {
+            let text = show(&message);
+            self.say(format_args!("{text}"));
+        }
+    }
+}
+
+fn show(message: &v1::RaftMessage) -> String {
+    let v1::RaftMessage { from, to, term, index, commit, reject, read_now_ms, .. } = message;
+    let kind = convert::from_wire(message.clone()).expect("our own message").msg_type;
+    let mut out = format!("{from}>{to} {kind:?} term {term}");
+    if *index != 0 || *commit != 0 {
+        let _ = write!(out, " index {index} commit {commit}");
+    }
+    if !message.entries.is_empty() {
+        let _ = write!(out, " entries {}", message.entries.len());
+    }
+    if let Some(meta) = &message.snapshot {
+        let conf = meta.conf.clone().unwrap_or_default();
+        let _ = write!(out, " snapshot {} of {:?} and {:?}", meta.index, conf.voters, conf.learners);
+    }
+    out += if *reject { " reject" } else { "" };
+    if *read_now_ms != 0 {
+        let _ = write!(out, " now {read_now_ms}");
+    }
+    out
+}
+
+fn number<T: std::str::FromStr>(word: &str) -> T {
+    word.parse().unwrap_or_else(|_| panic!("not a number: {word}"))
+}
+
+/// A message that the script makes up; `entries=INDEX:TYPE,…`, `snapshot=INDEX:TERM` of three voters.
+fn message(to: u64, fields: &[&str]) -> v1::RaftMessage {
+    let mut message = v1::RaftMessage { group: 1, generation: 1, to, ..Default::default() };
+    for field in fields {
+        match field.split_once('=').expect("field=value") {
+            ("type", n) => message.r#type = number(n),
+            ("from", n) => message.from = number(n),
+            ("term", n) => message.term = number(n),
+            ("logterm", n) => message.log_term = number(n),
+            ("index", n) => message.index = number(n),
+            ("commit", n) => message.commit = number(n),
+            ("snapshot", point) => message.snapshot = Some(snapshot(point)),
+            ("entries", list) => message.entries = list.split(',').map(|e| entry(e, message.term)).collect(),
+            _ => panic!("unknown field {field}"),
+        }
+    }
+    message
+}
+
+fn entry(word: &str, term: u64) -> v1::LogEntry {
+    let (index, kind) = word.split_once(':').expect("index:type");
+    let data = Bytes::from(format!("made-up-{index}"));
+    v1::LogEntry { r#type: number(kind), term, index: number(index), data, context: Bytes::new() }
+}
+
+fn snapshot(word: &str) -> v1::SnapshotMeta {
+    let (index, term) = word.split_once(':').expect("index:term");
+    let conf = v1::ConfState { voters: vec![1, 2, 3], ..Default::default() };
+    v1::SnapshotMeta { index: number(index), term: number(term), conf: Some(conf) }
+}
