@@ -1,7 +1,7 @@
 //! The RESP door: Redis clients in, operations on shards out.
 //!
 //! [`serve`] is called by the node's wiring with a listener and an [`Executor`](crate::multiraft::execute::Executor).
-//! One task owns one connection: `framing` cuts the input into commands, `commands` plans each as a [`Reply`] or as
+//! One task owns one connection: `framing` cuts the input into commands, `commands` plans each as a `Reply` or as
 //! requests to shards, `batch` runs a pipeline's requests in one `execute` call and `connection` writes the replies
 //! in order. The door holds no data: what a command does is decided in `machine`.
 //!

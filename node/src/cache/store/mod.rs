@@ -6,7 +6,7 @@
 //! - Only the writer changes anything, in the order map, Moka, published index.
 //! - Readers never fill Moka. They leave hints; the writer mirrors what the map holds by then, so no old
 //!   value returns.
-//! - {map, tier} is one [`Generation`] behind one atomic pointer. `clear` and `configure` begin a new one, which only the
+//! - {map, tier} is one `Generation` behind one atomic pointer. `clear` and `configure` begin a new one, which only the
 //!   writer sees until `publish`: a FLUSH, or a restore (clear, insert everything, publish), appears as a whole.
 //! - There is a tier only while it can learn something. Without a capacity limit nothing is ever chosen; and Moka's
 //!   TinyLFU counts no access before it is half full. Until then the map alone is faster, and a third of the size.

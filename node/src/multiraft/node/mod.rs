@@ -4,8 +4,8 @@
 //! (a tick, a frame, client operations) and after [`Node::turn`] says what is to be done: frames to send, replies
 //! to give, snapshots to stream. It never waits, reads no clock and knows no socket.
 //!
-//! A batch of operations lives in exactly one place at a time: parked in its group's [`route::Route`], in the log
-//! of a leader ([`group::Group`]), among its reads, or forwarded to another node ([`forward::Forwards`]).
+//! A batch of operations lives in exactly one place at a time: parked in its group's `route::Route`, in the log
+//! of a leader (`group::Group`), among its reads, or forwarded to another node (`forward::Forwards`).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -221,6 +221,8 @@ pub struct Node<S> {
     clock: ClockTable,
     /// Groups that have something to do this turn.
     dirty: BTreeSet<GroupId>,
+    /// Groups whose status may have changed since it was last told.
+    touched: BTreeSet<GroupId>,
     tick: u64,
     resigning: bool,
     out: Out,
@@ -245,6 +247,7 @@ impl<S: EntryStore> Node<S> {
         Self {
             clock: ClockTable::new(map.members.len(), map.settings.max_clock_skew_ms),
             dirty: groups.keys().copied().collect(),
+            touched: BTreeSet::new(),
             peers: peers::Peers::default(),
             forwards: Forwards::default(),
             out: Out::new(config.node),

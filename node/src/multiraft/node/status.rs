@@ -77,6 +77,12 @@ impl<S: EntryStore> Node<S> {
         self.groups.values().map(Group::status)
     }
 
+    /// The groups with a replica here in which something has happened since the last call.
+    pub fn take_changed_status(&mut self) -> Vec<GroupStatus> {
+        let touched = std::mem::take(&mut self.touched);
+        touched.iter().filter_map(|id| self.group_status(*id)).collect()
+    }
+
     /// One group.
     #[must_use]
     pub fn group_status(&self, group: GroupId) -> Option<GroupStatus> {

@@ -108,8 +108,9 @@ impl Board {
         self.desks[worker as usize].turns.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(super) fn publish(&self, worker: u32, groups: impl Iterator<Item = GroupStatus>) {
-        *self.desks[worker as usize].groups.lock() = groups.map(|status| (status.group, status)).collect();
+    pub(super) fn publish(&self, worker: u32, changed: Vec<GroupStatus>) {
+        let mut groups = self.desks[worker as usize].groups.lock();
+        groups.extend(changed.into_iter().map(|status| (status.group, status)));
     }
 
     pub(super) fn note(&self, event: &Event) {

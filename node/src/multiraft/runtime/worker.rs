@@ -164,8 +164,14 @@ impl<S: EntryStore> Worker<S> {
         self.ticks += 1;
         self.node.input(now, Input::Tick);
         if self.ticks.is_multiple_of(STATUS_TICKS) {
-            self.board.publish(self.number, self.node.status());
+            self.publish();
         }
+    }
+
+    /// Tells what has changed; sleeping groups cost nothing.
+    fn publish(&mut self) {
+        let changed = self.node.take_changed_status();
+        self.board.publish(self.number, changed);
     }
 
     fn perform(&mut self, now: Now, effects: Effects) {
@@ -184,7 +190,7 @@ impl<S: EntryStore> Worker<S> {
             self.send_snapshot(snapshot);
         }
         if !events.is_empty() {
-            self.board.publish(self.number, self.node.status());
+            self.publish();
         }
         for event in events {
             self.board.note(&event);
