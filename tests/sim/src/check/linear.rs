@@ -3,7 +3,7 @@
 //! Wing and Gong's algorithm with Lowe's memory of visited (set of linearized calls, state), as in Lowe, "Testing
 //! for linearizability" (2017). Calls without an answer may be placed anywhere after their begin, or nowhere; since
 //! few of them explain anything, they are tried only where the answered ones lead nowhere. Versions that clients were
-//! told order most calls beforehand ([`super::versions`]).
+//! told order most calls beforehand (`versions`).
 
 use std::{
     cmp::Ordering,
