@@ -11,12 +11,17 @@ impl<S: EntryStore> Node<S> {
     pub(super) fn drive(&mut self, now: Now, id: GroupId) {
         self.touched.insert(id);
         self.dispatch(now, id);
-        let serving = self.with_group(now, id, |group, env| {
+        let state = self.with_group(now, id, |group, env| {
             group.advance(env);
-            group.health.is_serving()
+            (group.health.is_serving(), group.is_capturing())
         });
-        if serving == Some(false) {
-            self.withdraw_reads(id);
+        if let Some((serving, capturing)) = state {
+            if !serving {
+                self.withdraw_reads(id);
+            }
+            if capturing {
+                self.capturing.insert(id);
+            }
         }
         self.park_bounced();
     }

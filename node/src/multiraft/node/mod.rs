@@ -221,6 +221,8 @@ pub struct Node<S> {
     clock: ClockTable,
     /// Groups that have something to do this turn.
     dirty: BTreeSet<GroupId>,
+    /// Groups with a capture to go on with.
+    capturing: BTreeSet<GroupId>,
     /// Groups whose status may have changed since it was last told.
     touched: BTreeSet<GroupId>,
     tick: u64,
@@ -247,6 +249,7 @@ impl<S: EntryStore> Node<S> {
         Self {
             clock: ClockTable::new(map.members.len(), map.settings.max_clock_skew_ms),
             dirty: groups.keys().copied().collect(),
+            capturing: BTreeSet::new(),
             touched: BTreeSet::new(),
             peers: peers::Peers::default(),
             forwards: Forwards::default(),
@@ -284,7 +287,7 @@ impl<S: EntryStore> Node<S> {
             self.drive(now, group);
         }
         // Captures go on next turn, so that one large shard doesn't hold the others up.
-        self.dirty.extend(self.groups.iter().filter(|(_, group)| group.is_capturing()).map(|(id, _)| *id));
+        self.dirty.append(&mut self.capturing);
         self.out.take_effects(!self.dirty.is_empty())
     }
 

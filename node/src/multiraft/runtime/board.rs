@@ -104,6 +104,14 @@ impl Board {
         desk.frames_received.fetch_add(received, Ordering::Relaxed);
     }
 
+    /// The workers have stopped: what was published is of the past.
+    pub(super) fn close(&self) {
+        for place in &self.shards {
+            place.sole.store(false, Ordering::Release);
+            place.silent.store(true, Ordering::Release);
+        }
+    }
+
     pub(super) fn count_turn(&self, worker: u32) {
         self.desks[worker as usize].turns.fetch_add(1, Ordering::Relaxed);
     }

@@ -69,8 +69,13 @@ impl Mailbox {
         self.frames.clone().acquire_owned().await.expect("never closed")
     }
 
-    /// Never blocks. A worker that has stopped reads nothing any more, and whoever waits for it learns that.
+    /// Never blocks. `false` when the worker has stopped: it will not read it.
+    pub(super) fn offer(&self, mail: Mail) -> bool {
+        self.sender.send(mail).is_ok()
+    }
+
+    /// As [`Self::offer`], of what a worker that has stopped need not know.
     pub(super) fn send(&self, mail: Mail) {
-        let _ = self.sender.send(mail);
+        self.offer(mail);
     }
 }

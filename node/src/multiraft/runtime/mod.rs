@@ -133,6 +133,7 @@ impl Runtime {
         let joined = tokio::task::spawn_blocking(move || threads.into_iter().for_each(|thread| drop(thread.join())));
         // A worker that panicked has said so.
         let _ = joined.await;
+        handle.board.close();
         network.shutdown().await;
     }
 }
@@ -181,7 +182,9 @@ impl RuntimeHandle {
         let deadline_mono_ms = self.clock.now().mono_ms + timeout.as_millis() as u64;
         let calls = calls.into_iter().map(|(shard, ops)| (GroupId::of_shard(shard), ops)).collect();
         let (reply, answer) = oneshot::channel();
-        mailbox.send(Mail::Submit(Submission { calls, deadline_mono_ms, reply, permit }));
+        if !mailbox.offer(Mail::Submit(Submission { calls, deadline_mono_ms, reply, permit })) {
+            return vec![Err(Error::ShuttingDown); count];
+        }
         // Without an answer the worker has stopped: whether it proposed is not known.
         answer.await.unwrap_or_else(|_| {
             let reason = "this node stopped meanwhile".to_owned();
