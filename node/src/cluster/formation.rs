@@ -112,6 +112,9 @@ impl Former {
         if listed.values().any(String::is_empty) {
             return wrong("an address is empty");
         }
+        if listed.values().collect::<BTreeSet<_>>().len() != listed.len() {
+            return wrong("an address is there twice");
+        }
         let Some(address) = listed.get(&node).cloned() else {
             return wrong(&format!("it does not hold this node, {node}"));
         };

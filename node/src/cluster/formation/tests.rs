@@ -330,6 +330,7 @@ fn bad_lists_are_refused() {
     assert!(with(vec![(1, "a"), (1, "b")]).contains("twice"));
     assert!(with(vec![(0, "a"), (1, "b")]).contains("begin with 1"));
     assert!(with(vec![(1, "")]).contains("empty"));
+    assert!(with(vec![(1, "a"), (2, "a")]).contains("an address is there twice"));
     assert!(with(vec![(2, "a")]).contains("does not hold this node, 1"));
 }
 
