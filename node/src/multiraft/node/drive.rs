@@ -6,6 +6,9 @@ use crate::{
     types::{GroupId, NodeId, Now},
 };
 
+/// How often sleeping leaders look at their keys' deadlines.
+const DEADLINE_TICKS: u64 = 20;
+
 impl<S: EntryStore> Node<S> {
     /// Sends parked batches on, lets the group advance, and takes in what came back.
     pub(super) fn drive(&mut self, now: Now, id: GroupId) {
@@ -13,9 +16,14 @@ impl<S: EntryStore> Node<S> {
         self.dispatch(now, id);
         let state = self.with_group(now, id, |group, env| {
             group.advance(env);
-            (group.health.is_serving(), group.is_capturing())
+            (group.health.is_serving(), group.is_capturing(), group.is_asleep())
         });
-        if let Some((serving, capturing)) = state {
+        if let Some((serving, capturing, asleep)) = state {
+            if asleep {
+                self.awake.remove(&id);
+            } else {
+                self.awake.insert(id);
+            }
             if !serving {
                 self.withdraw_reads(id);
             }
@@ -40,12 +48,14 @@ impl<S: EntryStore> Node<S> {
 
     pub(super) fn on_tick(&mut self, now: Now) {
         self.tick += 1;
-        let Self { groups, clock, out, config, tick, dirty, .. } = self;
+        let Self { groups, clock, out, config, tick, dirty, awake, .. } = self;
         let mut env = Env { now, tick: *tick, config, clock, out };
-        // Most of a thousand groups sleep: one walk, without a look-up for each.
-        for (id, group) in groups {
-            if group.tick_if_awake(&mut env) {
-                dirty.insert(*id);
+        // Most of a thousand groups sleep. Sleeping leaders mind their keys' deadlines only now and then.
+        let all = tick.is_multiple_of(DEADLINE_TICKS);
+        let ids: Vec<GroupId> = if all { groups.keys().copied().collect() } else { awake.iter().copied().collect() };
+        for id in ids {
+            if groups.get_mut(&id).is_some_and(|group| group.tick_if_awake(&mut env)) {
+                dirty.insert(id);
             }
         }
         self.expire_forwards(now);
@@ -53,8 +63,8 @@ impl<S: EntryStore> Node<S> {
         self.dirty.extend(self.routes.iter().filter(|(_, route)| route.is_waiting()).map(|(id, _)| *id));
         if self.tick.is_multiple_of(self.config.timings.beat_ticks) {
             self.send_beats(now);
+            self.wake_orphans(now);
         }
-        self.wake_orphans(now);
         if self.resigning || self.tick.is_multiple_of(20) {
             self.give_leadership_away(now);
         }

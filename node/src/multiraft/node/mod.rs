@@ -221,6 +221,8 @@ pub struct Node<S> {
     clock: ClockTable,
     /// Groups that have something to do this turn.
     dirty: BTreeSet<GroupId>,
+    /// Groups that are ticked; the others sleep, and are not even looked at.
+    awake: BTreeSet<GroupId>,
     /// Groups with a capture to go on with.
     capturing: BTreeSet<GroupId>,
     /// Groups whose status may have changed since it was last told.
@@ -249,6 +251,7 @@ impl<S: EntryStore> Node<S> {
         Self {
             clock: ClockTable::new(map.members.len(), map.settings.max_clock_skew_ms),
             dirty: groups.keys().copied().collect(),
+            awake: groups.keys().copied().collect(),
             capturing: BTreeSet::new(),
             touched: BTreeSet::new(),
             peers: peers::Peers::default(),
