@@ -27,13 +27,15 @@ pub(super) async fn run(runtime: RuntimeHandle, metrics: NodeMetrics, stop: Canc
         metrics.peer_frames_sent.inc_by(frames.0 - sent);
         metrics.peer_frames_received.inc_by(frames.1 - received);
         (sent, received) = frames;
-        for status in runtime.board().groups() {
-            let Some(shard) = status.group.shard() else { continue };
+        runtime.board().for_each(|status| {
+            let Some(shard) = status.group.shard() else { return };
             let (series, last) =
                 shards.entry(status.group).or_insert_with(|| (metrics.shard(shard), Counters::default()));
-            raise(&metrics, series, &status.counters, last);
-            *last = status.counters;
-        }
+            if status.counters != *last {
+                raise(&metrics, series, &status.counters, last);
+                *last = status.counters;
+            }
+        });
     }
 }
 

@@ -1,7 +1,7 @@
 //! What a node tells about itself, from before it has joined until it is gone: the one [`Introspect`].
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -96,18 +96,22 @@ impl NodeView {
     /// What the local replicas lack, in plain words.
     fn lacking(&self) -> Vec<String> {
         self.with_runtime(|map, runtime| {
-            let present: BTreeMap<GroupId, GroupStatus> =
-                runtime.board().groups().into_iter().map(|status| (status.group, status)).collect();
-            let owed = map.replicas_on(self.0.node).map(|(group, ..)| group);
-            owed.filter_map(|group| lack(group, present.get(&group))).collect()
+            let mut owed: BTreeSet<GroupId> = map.replicas_on(self.0.node).map(|(group, ..)| group).collect();
+            let mut lacking = Vec::new();
+            runtime.board().for_each(|status| {
+                owed.remove(&status.group);
+                lacking.extend(lack(status));
+            });
+            lacking.extend(owed.into_iter().map(|group| format!("{group} has not started")));
+            lacking
         })
         .unwrap_or_default()
     }
 }
 
 /// Why a replica can't be counted on; `None` when it can. The loss of its leader is no reason.
-fn lack(group: GroupId, status: Option<&GroupStatus>) -> Option<String> {
-    let Some(status) = status else { return Some(format!("{group} has not started")) };
+fn lack(status: &GroupStatus) -> Option<String> {
+    let group = status.group;
     match &status.health {
         Health::Serving => {}
         Health::Corrupt { index } => return Some(format!("{group} differs from its peers since entry {index}")),

@@ -76,6 +76,13 @@ impl Board {
         groups
     }
 
+    /// Shows every group with a replica here, in no order; copies nothing. `f` must be quick: a worker may wait.
+    pub fn for_each(&self, mut f: impl FnMut(&GroupStatus)) {
+        for desk in &self.desks {
+            desk.groups.lock().values().for_each(&mut f);
+        }
+    }
+
     /// How many groups this node leads that somebody else could lead, by the last status.
     #[must_use]
     pub fn led(&self) -> usize {
