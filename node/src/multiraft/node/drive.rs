@@ -1,5 +1,7 @@
 //! What moves a node: ticks, and the one path that lets a group make progress.
 
+use std::{cmp::Reverse, collections::BTreeMap};
+
 use super::{Group, Node, batch::Answer, group::Env};
 use crate::{
     machine::store::EntryStore,
@@ -99,8 +101,12 @@ impl<S: EntryStore> Node<S> {
                 sessions.contains_key(node) && sound
             };
             let mut candidates: Vec<_> = group.others().filter(|(_, node)| fit(node)).collect();
-            // Who has a wrong clock would hand it on at once, perhaps back.
-            candidates.sort_by_key(|(_, node)| !self.clock.is_sound(*node, now));
+            // Who has a wrong clock would hand it on at once, perhaps back. Then whoever has most of the log: one that
+            // needs a snapshot can't be brought level by a corrupt leader, which sends none.
+            let matches: BTreeMap<_, _> = group.replica.matches().into_iter().collect();
+            candidates.sort_by_key(|(replica, node)| {
+                (!self.clock.is_sound(*node, now), Reverse(matches.get(replica).copied()))
+            });
             if !candidates.is_empty() {
                 group.wake();
                 self.dirty.insert(*id);
