@@ -163,7 +163,7 @@ fn report(seed: u64, failure: &Failure, scenario: Scenario) {
         Scenario::Planted(fault) | Scenario::Control(fault) => format!(" --fault {}", fault.name()),
         Scenario::Sound => String::new(),
     };
-    println!("\nreplay: crema-sim run --seeds 1 --start {seed}{fault} -v\n");
+    println!("\nreplay: cargo run -p crema-sim -- run --seeds 1 --start {seed}{fault} -v\n");
 }
 
 fn clip(line: &str) -> String {
