@@ -1,6 +1,6 @@
 //! Sessions, snapshots and forming over real sockets on loopback.
 
-use std::sync::mpsc;
+use std::{net::SocketAddr, sync::mpsc};
 
 use bytes::Bytes;
 use crema_api::v1::{
@@ -154,8 +154,8 @@ fn hello(from: u64, to: u64) -> Hello {
 #[test]
 fn strangers_are_refused_with_the_reason() {
     let site = Site::new();
-    let nowhere = "127.0.0.1:1".parse().expect("an address");
-    let map = map_of(&[nowhere, site.address, nowhere]);
+    let nowhere = |port: u16| SocketAddr::from(([127, 0, 0, 1], port));
+    let map = map_of(&[nowhere(1), site.address, nowhere(2)]);
     let two = Node::start(2, &map, site, settings());
     let refused = |hello, expect: &str| {
         let said = knock(&two.served, hello).refused;
