@@ -56,6 +56,10 @@ number! {
     LogIndex
 }
 number! {
+    /// A migration's number; rises with each, never reused. 0 is none.
+    MigrationId
+}
+number! {
     /// Milliseconds since the Unix epoch.
     Timestamp
 }

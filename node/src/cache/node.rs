@@ -3,7 +3,9 @@
 //! [`RunningNode::start`] is called by [`super::DistributedCache`] and by the binary, which adds the doors for Redis
 //! and HTTP.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+
+use parking_lot::Mutex;
 
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -167,11 +169,13 @@ impl StartingNode {
             seed: rand::random(),
             network: NetworkSettings::default(),
         };
-        let mut readers: Vec<_> = (0..map.num_shards).map(|_| None).collect();
+        let readers: Arc<Mutex<Vec<_>>> = Arc::new(Mutex::new((0..map.num_shards).map(|_| None).collect()));
+        let places = readers.clone();
         let store_config = StoreConfig { capacity: map.settings.capacity, policy: map.settings.eviction };
-        let (runtime, events) = Runtime::start(config, &map, &door, |group: GroupId| {
+        let (runtime, events) = Runtime::start(config, &map, &door, move |group: GroupId| {
             let (store, reader) = entry_store(store_config);
-            if let Some(place) = group.shard().and_then(|shard| readers.get_mut(shard as usize)) {
+            let mut places = places.lock();
+            if let Some(place) = group.shard().and_then(|shard| places.get_mut(shard as usize)) {
                 *place = Some(reader);
             }
             store
@@ -181,7 +185,7 @@ impl StartingNode {
         router.join(Joined {
             runtime: handle.clone(),
             shard_map: map.shard_map().into(),
-            readers,
+            readers: std::mem::take(&mut readers.lock()),
             metrics: metrics.clone(),
         });
         tokio::spawn(log_events(events));

@@ -82,7 +82,7 @@ pub enum DecodeError {
 }
 
 /// A piece of a checkpoint.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Part {
     /// The head: always the first part.
     Head(Box<Head>),
@@ -297,7 +297,7 @@ fn entry(raw: &mut &[u8]) -> Option<Entry> {
 
 fn head_from_pb(head: pb::Head, index: LogIndex, term: Term) -> Result<Head, DecodeError> {
     let malformed = |part| DecodeError::Malformed { part };
-    let pb::Head { cluster_uid, group, generation, feature_level, conf, conf_version, peers, machine } = head;
+    let pb::Head { cluster_uid, group, generation, feature_level, conf, conf_version, peers, machine, map } = head;
     let level = u8::try_from(feature_level).ok().filter(|level| (1..=FEATURE_LEVEL).contains(level));
     Ok(Head {
         term,
@@ -309,6 +309,7 @@ fn head_from_pb(head: pb::Head, index: LogIndex, term: Term) -> Result<Head, Dec
         conf_version,
         peers: peers.into_iter().map(peer_from_pb).collect::<Option<_>>().ok_or(malformed("its peer table"))?,
         machine: machine_from_pb(machine.ok_or(malformed("its machine"))?, index)?,
+        map,
     })
 }
 

@@ -149,7 +149,7 @@ fn header(head: &Head) -> Bytes {
 
 fn head_to_pb(head: &Head) -> pb::Head {
     // Index and term are in the fixed part.
-    let Head { term: _, cluster, group, generation, feature_level, conf, conf_version, peers, machine } = head;
+    let Head { term: _, cluster, group, generation, feature_level, conf, conf_version, peers, machine, map } = head;
     pb::Head {
         cluster_uid: cluster.to_bytes(),
         group: group.0,
@@ -159,6 +159,7 @@ fn head_to_pb(head: &Head) -> pb::Head {
         conf_version: *conf_version,
         peers: peers.iter().map(peer_to_pb).collect(),
         machine: Some(machine_to_pb(machine)),
+        map: map.clone(),
     }
 }
 

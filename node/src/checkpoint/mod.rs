@@ -24,6 +24,8 @@ pub use self::{
     decode::{DecodeError, Decoder, Part, decode_all},
     encode::{Encoder, HashMismatch},
 };
+use crema_api::v1;
+
 use crate::{
     machine::capture::MachineHead,
     types::{ClusterUid, GroupId, Incarnation, LogIndex, NodeId, ReplicaId, Term},
@@ -87,7 +89,7 @@ pub struct Peer {
 }
 
 /// Everything that a checkpoint says beside the entries, as of its index (PROTOCOL 17).
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Head {
     /// The term of the entry at the index.
     pub term: Term,
@@ -107,6 +109,8 @@ pub struct Head {
     pub peers: Vec<Peer>,
     /// The machine's scalars, its index included.
     pub machine: MachineHead,
+    /// The cluster map, in a snapshot of the meta group; it has no entries.
+    pub map: Option<v1::ClusterMap>,
 }
 
 impl Head {

@@ -55,6 +55,7 @@ fn head_of(entries: &[Arc<Entry>]) -> Head {
                 default_ttl_ms: Some(30),
             },
         },
+        map: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use crate::{
     cluster::map::{ClusterMap, FIRST_FEATURE_LEVEL, Member, ReplicaAt, ReplicaSet, SharedSettings},
     partitioning::{SLOTS, SlotHash},
-    types::{ClusterUid, GroupId, NodeId, ReplicaId},
+    types::{ClusterUid, GroupId, MigrationId, NodeId, ReplicaId},
 };
 
 /// How many voters the meta group has at most; the other nodes follow as learners, so that each has a copy.
@@ -96,7 +96,7 @@ pub fn initial_map(
     let ring = spread(&members);
     let mut next_replica = ReplicaId(1);
     let groups = (0..=spec.num_shards)
-        .map(|group| (GroupId(group), first_set(GroupId(group), spec, &ring, &mut next_replica)))
+        .map(|group| (GroupId(group), first_set(GroupId(group), spec, &ring, &members, &mut next_replica)))
         .collect();
     Ok(ClusterMap {
         uid,
@@ -109,6 +109,8 @@ pub fn initial_map(
         groups,
         next_replica,
         settings: spec.settings,
+        migrations: BTreeMap::new(),
+        next_migration: MigrationId(1),
     })
 }
 
@@ -123,7 +125,13 @@ fn common_level(members: &BTreeMap<NodeId, Member>) -> Result<u32, SpecError> {
     }
 }
 
-fn first_set(group: GroupId, spec: &ClusterSpec, ring: &[NodeId], next: &mut ReplicaId) -> ReplicaSet {
+fn first_set(
+    group: GroupId,
+    spec: &ClusterSpec,
+    ring: &[NodeId],
+    members: &BTreeMap<NodeId, Member>,
+    next: &mut ReplicaId,
+) -> ReplicaSet {
     let (size, voters) = match group.shard() {
         Some(_) => (spec.replication_factor as usize, spec.replication_factor as usize),
         None => (ring.len(), MAX_META_VOTERS),
@@ -133,10 +141,10 @@ fn first_set(group: GroupId, spec: &ClusterSpec, ring: &[NodeId], next: &mut Rep
             let replica = *next;
             next.0 += 1;
             let node = ring[(group.0 as usize + place) % ring.len()];
-            ReplicaAt { replica, node, learner: place >= voters }
+            ReplicaAt { replica, node, incarnation: members[&node].incarnation, learner: place >= voters }
         })
         .collect();
-    ReplicaSet { generation: 1, replicas }
+    ReplicaSet { generation: 1, replicas, changes: 0 }
 }
 
 /// The nodes in an order where neighbours differ in zone, and within a zone in host, as far as the counts allow.

@@ -9,10 +9,13 @@ use std::collections::BTreeMap;
 use crate::{
     machine::store::{Capacity, EvictionPolicy},
     partitioning::{ShardMap, SlotHash},
-    types::{ClusterUid, GroupId, Incarnation, NodeId, ReplicaId},
+    types::{ClusterUid, GroupId, Incarnation, MigrationId, NodeId, ReplicaId},
 };
 
+mod migration;
 pub mod wire;
+
+pub use migration::{Migration, Phase, Reason};
 
 /// The lowest and only feature level so far: what a new cluster begins with.
 pub const FIRST_FEATURE_LEVEL: u32 = 1;
@@ -43,6 +46,10 @@ pub struct ClusterMap {
     pub next_replica: ReplicaId,
     /// What all replicas must agree on.
     pub settings: SharedSettings,
+    /// Changes of replica sets that are under way.
+    pub migrations: BTreeMap<MigrationId, Migration>,
+    /// Numbers of migrations below it have been given out.
+    pub next_migration: MigrationId,
 }
 
 /// One node in its present life.
@@ -110,6 +117,9 @@ pub struct ReplicaSet {
     pub generation: u64,
     /// The replicas; the first is where leadership should be.
     pub replicas: Vec<ReplicaAt>,
+    /// Migrations that were ever begun. With 0 the replicas are the group's first ones and begin with its first
+    /// configuration; otherwise a replica that has no data begins empty and waits for a snapshot.
+    pub changes: u64,
 }
 
 impl ReplicaSet {
@@ -132,6 +142,8 @@ pub struct ReplicaAt {
     pub replica: ReplicaId,
     /// Where it lives; a member.
     pub node: NodeId,
+    /// The life of the node's data that it belongs to: when the member has another, this replica is dead.
+    pub incarnation: Incarnation,
     /// It follows and does not vote.
     pub learner: bool,
 }
@@ -147,6 +159,14 @@ pub struct SharedSettings {
     pub default_ttl_ms: Option<u64>,
     /// How far a leader's stamp may run ahead of the median clock (PROTOCOL 3).
     pub max_clock_skew_ms: u64,
+    /// Migrations under way at once, in the whole cluster; at least 1.
+    pub migration_concurrency: u32,
+    /// Snapshot bytes that each node sends per second; `None` is no limit.
+    pub migration_bytes_per_s: Option<u64>,
+    /// No migration begins or goes on to a phase that copies; repair of dead replicas waits too.
+    pub migrations_paused: bool,
+    /// A node that nobody has heard of for so long is declared down and its replicas are replaced; `None` is never.
+    pub repair_after_ms: Option<u64>,
 }
 
 impl Default for SharedSettings {
@@ -156,6 +176,10 @@ impl Default for SharedSettings {
             eviction: EvictionPolicy::default(),
             default_ttl_ms: None,
             max_clock_skew_ms: 500,
+            migration_concurrency: 4,
+            migration_bytes_per_s: None,
+            migrations_paused: false,
+            repair_after_ms: Some(60_000),
         }
     }
 }
@@ -180,6 +204,18 @@ impl ClusterMap {
     /// The replicas that belong on a node, by group: the newest of each group.
     pub fn replicas_on(&self, node: NodeId) -> impl Iterator<Item = (GroupId, &ReplicaSet, &ReplicaAt)> {
         self.groups.iter().filter_map(move |(group, set)| Some((*group, set, set.on(node)?)))
+    }
+
+    /// The migration of a group, if it has one.
+    #[must_use]
+    pub fn migration_of(&self, group: GroupId) -> Option<&Migration> {
+        self.migrations.values().find(|migration| migration.group == group)
+    }
+
+    /// Whether a replica's life goes on: its node has not come back in another one, and is not down or removed.
+    #[must_use]
+    pub fn is_alive(&self, at: &ReplicaAt) -> bool {
+        self.incarnation_of(at.node) == Some(at.incarnation)
     }
 
     /// The node of a replica, by the map's intent.

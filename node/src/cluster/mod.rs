@@ -3,6 +3,7 @@
 //! [`map`] is the cluster as its members agreed on it, [`initial`] lays out the first one, [`formation`] is the vote
 //! of a static list that makes it (PROTOCOL 10). All of them are pure: `network::form` carries their messages.
 
+pub mod command;
 pub mod formation;
 pub mod initial;
 pub mod map;

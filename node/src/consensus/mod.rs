@@ -4,6 +4,7 @@
 //! hands out what is to be sent, stored, applied and answered. It never asks a clock and never draws at random:
 //! election timeouts come from a seed (PROTOCOL 16).
 
+mod conf;
 mod convert;
 mod log;
 mod logger;
@@ -13,6 +14,7 @@ mod replica;
 mod tests;
 
 pub use self::{
+    conf::{ConfChange, ConfStep},
     log::SnapshotPoint,
     replica::{Committed, CommittedKind, Dropped, Output, ReadAnswer, Replica, ReplicaConfig, Role, Standing},
 };

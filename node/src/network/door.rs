@@ -5,7 +5,7 @@
 use std::{fmt, sync::Arc, time::Duration};
 
 use crema_api::v1::{
-    FormReply, FormRequest, Frame, Hello, SnapshotPart, SnapshotReceipt,
+    FormReply, FormRequest, Frame, GovernReply, GovernRequest, Hello, SnapshotPart, SnapshotReceipt,
     peer_server::{Peer as PeerRpc, PeerServer},
 };
 use futures::{StreamExt, future::BoxFuture, stream};
@@ -123,6 +123,10 @@ impl PeerRpc for PeerService {
             self.door.log_refusal("snapshot", from, &receipt.reason);
         }
         Ok(Response::new(receipt))
+    }
+
+    async fn govern(&self, _: Request<GovernRequest>) -> Result<Response<GovernReply>, Status> {
+        Ok(Response::new(GovernReply { status: 4, ..GovernReply::default() }))
     }
 
     async fn form(&self, request: Request<FormRequest>) -> Result<Response<FormReply>, Status> {

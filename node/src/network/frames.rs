@@ -40,7 +40,7 @@ pub(super) fn fit(frame: Frame, limit: usize) -> Result<Vec<Sized>, Box<Frame>> 
             })*
         };
     }
-    cut!(raft, heartbeats, forwards, forward_replies, beats, sleeps, hashes, stamps);
+    cut!(raft, heartbeats, forwards, forward_replies, beats, sleeps, hashes, stamps, reports, gone);
     pieces.close();
     Ok(pieces.done)
 }

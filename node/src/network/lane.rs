@@ -113,7 +113,20 @@ impl Queue {
 fn join(pieces: Vec<Sized>) -> Frame {
     let mut whole = Frame::default();
     for Sized { frame, .. } in pieces {
-        let Frame { hello, raft, heartbeats, forwards, forward_replies, beats, sleeps, hashes, stamps, more } = frame;
+        let Frame {
+            hello,
+            raft,
+            heartbeats,
+            forwards,
+            forward_replies,
+            beats,
+            sleeps,
+            hashes,
+            stamps,
+            more,
+            reports,
+            gone,
+        } = frame;
         whole.hello = whole.hello.or(hello);
         whole.raft.extend(raft);
         whole.heartbeats.extend(heartbeats);
@@ -124,6 +137,8 @@ fn join(pieces: Vec<Sized>) -> Frame {
         whole.hashes.extend(hashes);
         whole.stamps.extend(stamps);
         whole.more.extend(more);
+        whole.reports.extend(reports);
+        whole.gone.extend(gone);
     }
     whole
 }

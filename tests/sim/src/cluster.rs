@@ -8,7 +8,7 @@ use crema::{
     },
     machine::store::Capacity,
     partitioning::SlotHash,
-    types::{ClusterUid, GroupId, Incarnation, ReplicaId},
+    types::{ClusterUid, GroupId, Incarnation, MigrationId, ReplicaId},
 };
 
 use crate::{host::node_id, net::Place, plan::Plan};
@@ -30,9 +30,14 @@ pub fn map(plan: &Plan) -> ClusterMap {
         let replicas = (0..count).map(|i| {
             next_replica += 1;
             let place = (first + i) % plan.nodes;
-            ReplicaAt { replica: ReplicaId(next_replica - 1), node: node_id(place), learner: i >= voters }
+            ReplicaAt {
+                replica: ReplicaId(next_replica - 1),
+                node: node_id(place),
+                incarnation: incarnation(place),
+                learner: i >= voters,
+            }
         });
-        ReplicaSet { generation: 1, replicas: replicas.collect() }
+        ReplicaSet { generation: 1, replicas: replicas.collect(), changes: 0 }
     };
     let mut groups = BTreeMap::from([(GroupId::META, set(0, plan.nodes, META_VOTERS))]);
     for shard in 0..plan.shards {
@@ -50,6 +55,8 @@ pub fn map(plan: &Plan) -> ClusterMap {
         groups,
         next_replica: ReplicaId(next_replica),
         settings: SharedSettings { capacity, ..SharedSettings::default() },
+        migrations: BTreeMap::new(),
+        next_migration: MigrationId(1),
     }
 }
 

@@ -133,10 +133,10 @@ fn start(place: Place, plan: &Plan, map: &ClusterMap, seed: u64, faults: Faults)
         seed: seed ^ (place as u64) << 48,
         faults,
     };
-    let make_store = |_| {
+    let make_store = move |_| {
         let mut store = ModelStore::new();
         store.set_faults(faults);
         store
     };
-    Node::new(config, map.clone(), make_store)
+    Node::new(config, map.clone().into(), make_store)
 }

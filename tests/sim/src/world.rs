@@ -325,7 +325,8 @@ impl<'t> World<'t> {
                 trace!(self, "{place}: stands at {}", standing.join(" "));
             }
         }
-        let Effects { frames, replies, snapshots, events, more } = effects;
+        let Effects { frames, replies, snapshots, events, map: _, governed: _, reports: _, destroyed: _, more } =
+            effects;
         for event in events {
             trace!(self, "{place}: {event:?}");
         }

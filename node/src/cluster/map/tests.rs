@@ -3,16 +3,21 @@
 use crema_api::v1;
 
 use super::{
-    ClusterMap, FIRST_FEATURE_LEVEL, Member, MemberState, ReplicaAt, ReplicaSet, SUPPORTED_LEVELS, SharedSettings,
+    ClusterMap, FIRST_FEATURE_LEVEL, Member, MemberState, Migration, Phase, Reason, ReplicaAt, ReplicaSet,
+    SUPPORTED_LEVELS, SharedSettings,
 };
 use crate::{
     partitioning::SlotHash,
-    types::{ClusterUid, GroupId, Incarnation, NodeId, ReplicaId},
+    types::{ClusterUid, GroupId, Incarnation, MigrationId, NodeId, ReplicaId},
 };
+
+fn life(node: u64) -> Incarnation {
+    Incarnation(u128::from(node) << 64 | 7)
+}
 
 fn sample() -> ClusterMap {
     let member = |node: u64| Member {
-        incarnation: Incarnation(u128::from(node) << 64 | 7),
+        incarnation: life(node),
         address: format!("node-{node}:7000"),
         host: format!("host-{node}"),
         zone: String::new(),
@@ -22,9 +27,26 @@ fn sample() -> ClusterMap {
     };
     let set = |first: u64| ReplicaSet {
         generation: 1,
+        changes: 2,
         replicas: (0..3)
-            .map(|i| ReplicaAt { replica: ReplicaId(first + i), node: NodeId(i + 1), learner: i == 2 })
+            .map(|i| ReplicaAt {
+                replica: ReplicaId(first + i),
+                node: NodeId(i + 1),
+                incarnation: life(i + 1),
+                learner: i == 2,
+            })
             .collect(),
+    };
+    let migration = Migration {
+        id: MigrationId(1),
+        group: GroupId(1),
+        incoming: Some(ReplicaId(6)),
+        outgoing: Some(ReplicaId(5)),
+        learner: false,
+        phase: Phase::CatchUp,
+        reason: Reason::Drain,
+        cancelled: true,
+        started_ms: 17,
     };
     ClusterMap {
         uid: ClusterUid(0xabc),
@@ -37,6 +59,8 @@ fn sample() -> ClusterMap {
         groups: [(GroupId(0), set(1)), (GroupId(1), set(4))].into(),
         next_replica: ReplicaId(7),
         settings: SharedSettings { default_ttl_ms: Some(60_000), ..SharedSettings::default() },
+        migrations: [(MigrationId(1), migration)].into(),
+        next_migration: MigrationId(2),
     }
 }
 
@@ -93,7 +117,7 @@ fn only_the_living_have_an_incarnation() {
 fn the_newest_replica_of_a_node_counts() {
     let mut map = sample();
     let set = map.groups.get_mut(&GroupId(1)).expect("a group");
-    set.replicas.push(ReplicaAt { replica: ReplicaId(8), node: NodeId(1), learner: true });
+    set.replicas.push(ReplicaAt { replica: ReplicaId(8), node: NodeId(1), incarnation: life(1), learner: true });
     let here: Vec<_> = map.replicas_on(NodeId(1)).map(|(group, _, at)| (group.0, at.replica.0)).collect();
     assert_eq!(here, [(0, 1), (1, 8)]);
     assert_eq!(map.node_of(GroupId(1), ReplicaId(4)), Some(NodeId(1)));

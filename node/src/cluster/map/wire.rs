@@ -5,10 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use crema_api::v1;
 
 use crate::{
-    cluster::map::{ClusterMap, FeatureLevels, Member, MemberState, ReplicaAt, ReplicaSet, SharedSettings},
+    cluster::map::{
+        ClusterMap, FeatureLevels, Member, MemberState, Migration, Phase, Reason, ReplicaAt, ReplicaSet,
+        SharedSettings,
+    },
     machine::store::{Capacity, EvictionPolicy},
     partitioning::{SLOTS, SlotHash},
-    types::{ClusterUid, GroupId, Incarnation, NodeId, ReplicaId},
+    types::{ClusterUid, GroupId, Incarnation, MigrationId, NodeId, ReplicaId},
 };
 
 /// Why bytes are not a cluster map.
@@ -44,6 +47,8 @@ impl TryFrom<v1::ClusterMap> for ClusterMap {
             groups,
             next_replica,
             settings,
+            migrations,
+            next_migration,
         } = wire;
         let map = Self {
             uid: ClusterUid::from_bytes(&uid)
@@ -58,6 +63,8 @@ impl TryFrom<v1::ClusterMap> for ClusterMap {
             groups: unique("groups", groups.into_iter().map(group_from))?,
             next_replica: ReplicaId(next_replica),
             settings: settings_from(&settings.ok_or_else(|| wrong("settings", "missing"))?)?,
+            migrations: unique("migrations", migrations.iter().map(migration_from))?,
+            next_migration: MigrationId(next_migration),
         };
         validate(&map)?;
         Ok(map)
@@ -101,16 +108,75 @@ pub(in crate::cluster) fn member_from(wire: v1::Member) -> Result<(NodeId, Membe
 }
 
 fn group_from(wire: v1::ReplicaSet) -> Result<(GroupId, ReplicaSet), MapError> {
-    let v1::ReplicaSet { group, generation, replicas } = wire;
+    let v1::ReplicaSet { group, generation, replicas, changes } = wire;
     let replicas = replicas
         .into_iter()
-        .map(|v1::ReplicaAt { replica, node, learner }| ReplicaAt {
-            replica: ReplicaId(replica),
-            node: NodeId(node),
-            learner,
+        .map(|v1::ReplicaAt { replica, node, learner, incarnation }| {
+            let incarnation =
+                Incarnation::from_bytes(&incarnation).filter(|incarnation| incarnation.0 != 0).ok_or_else(|| {
+                    wrong(format!("replica {replica} incarnation"), "16 bytes that are not all 0 are needed")
+                })?;
+            Ok(ReplicaAt { replica: ReplicaId(replica), node: NodeId(node), incarnation, learner })
         })
-        .collect();
-    Ok((GroupId(group), ReplicaSet { generation, replicas }))
+        .collect::<Result<_, MapError>>()?;
+    Ok((GroupId(group), ReplicaSet { generation, replicas, changes }))
+}
+
+fn migration_from(wire: &v1::Migration) -> Result<(MigrationId, Migration), MapError> {
+    let v1::Migration { id, group, incoming, outgoing, learner, phase, reason, cancelled, started_ms } = *wire;
+    let at = |name: &str| format!("migration {id} {name}");
+    let replica = |id: u64| (id != 0).then_some(ReplicaId(id));
+    let phase = phase_from(phase).ok_or_else(|| wrong(at("phase"), format!("{phase} is unknown")))?;
+    let reason = reason_from(reason).ok_or_else(|| wrong(at("reason"), format!("{reason} is unknown")))?;
+    let migration = Migration {
+        id: MigrationId(id),
+        group: GroupId(group),
+        incoming: replica(incoming),
+        outgoing: replica(outgoing),
+        learner,
+        phase,
+        reason,
+        cancelled,
+        started_ms,
+    };
+    Ok((MigrationId(id), migration))
+}
+
+/// A phase by its number on the wire.
+#[must_use]
+pub fn phase_from(wire: u32) -> Option<Phase> {
+    Phase::ALL.into_iter().find(|phase| phase_to(*phase) == wire)
+}
+
+/// A phase's number on the wire.
+#[must_use]
+pub fn phase_to(phase: Phase) -> u32 {
+    match phase {
+        Phase::AddLearner => 0,
+        Phase::CatchUp => 1,
+        Phase::JointSwap => 2,
+        Phase::LeaveJoint => 3,
+        Phase::Cleanup => 4,
+    }
+}
+
+/// A reason by its number on the wire.
+#[must_use]
+pub fn reason_from(wire: u32) -> Option<Reason> {
+    let all = [Reason::Repair, Reason::Drain, Reason::Balance, Reason::Asked, Reason::Meta];
+    all.into_iter().find(|reason| reason_to(*reason) == wire)
+}
+
+/// A reason's number on the wire.
+#[must_use]
+pub fn reason_to(reason: Reason) -> u32 {
+    match reason {
+        Reason::Repair => 0,
+        Reason::Drain => 1,
+        Reason::Balance => 2,
+        Reason::Asked => 3,
+        Reason::Meta => 4,
+    }
 }
 
 fn slot_hash_from(wire: u32) -> Result<SlotHash, MapError> {
@@ -121,14 +187,20 @@ fn slot_hash_from(wire: u32) -> Result<SlotHash, MapError> {
     }
 }
 
-fn settings_from(wire: &v1::SharedSettings) -> Result<SharedSettings, MapError> {
+/// Shared settings, and what makes them valid.
+pub(in crate::cluster) fn settings_from(wire: &v1::SharedSettings) -> Result<SharedSettings, MapError> {
     let v1::SharedSettings {
         max_entries_per_shard,
         max_bytes_per_shard,
         default_ttl_ms,
         eviction,
         max_clock_skew_ms,
+        migration_concurrency,
+        migration_bytes_per_s,
+        migrations_paused,
+        repair_after_ms,
     } = *wire;
+    ensure(migration_concurrency >= 1, || "settings.migration_concurrency".into(), || "0; at least 1".into())?;
     Ok(SharedSettings {
         capacity: Capacity { max_entries: max_entries_per_shard, max_bytes: max_bytes_per_shard },
         eviction: match eviction {
@@ -138,6 +210,10 @@ fn settings_from(wire: &v1::SharedSettings) -> Result<SharedSettings, MapError> 
         },
         default_ttl_ms: (default_ttl_ms != 0).then_some(default_ttl_ms),
         max_clock_skew_ms,
+        migration_concurrency,
+        migration_bytes_per_s: (migration_bytes_per_s != 0).then_some(migration_bytes_per_s),
+        migrations_paused,
+        repair_after_ms: (repair_after_ms != 0).then_some(repair_after_ms),
     })
 }
 
@@ -158,7 +234,26 @@ fn validate(map: &ClusterMap) -> Result<(), MapError> {
         || "groups".into(),
         || format!("the meta group and {num_shards} shards are needed, nothing else"),
     )?;
-    validate_replicas(map)
+    validate_replicas(map)?;
+    validate_migrations(map)
+}
+
+fn validate_migrations(map: &ClusterMap) -> Result<(), MapError> {
+    let mut groups = BTreeSet::new();
+    for (id, migration) in &map.migrations {
+        let Migration { group, incoming, outgoing, .. } = migration;
+        let at = || format!("migration {id}");
+        ensure(id.0 != 0 && *id < map.next_migration, at, || {
+            format!("it was never given out (next is {})", map.next_migration)
+        })?;
+        ensure(groups.insert(*group), at, || format!("{group} has another"))?;
+        ensure(map.groups.contains_key(group), at, || format!("{group} does not exist"))?;
+        ensure(incoming.is_some() || outgoing.is_some(), at, || "nothing comes and nothing goes".into())?;
+        ensure(incoming.is_none_or(|replica| map.node_of(*group, replica).is_some()), at, || {
+            "the incoming replica is not in its group's set".into()
+        })?;
+    }
+    Ok(())
 }
 
 fn validate_replicas(map: &ClusterMap) -> Result<(), MapError> {
@@ -191,6 +286,8 @@ impl From<&ClusterMap> for v1::ClusterMap {
             groups,
             next_replica,
             settings,
+            migrations,
+            next_migration,
         } = map;
         Self {
             uid: uid.to_bytes(),
@@ -206,11 +303,29 @@ impl From<&ClusterMap> for v1::ClusterMap {
             groups: groups.iter().map(|(group, set)| group_to(*group, set)).collect(),
             next_replica: next_replica.0,
             settings: Some(settings_to(settings)),
+            migrations: migrations.values().map(migration_to).collect(),
+            next_migration: next_migration.0,
         }
     }
 }
 
-fn member_to(node: NodeId, member: &Member) -> v1::Member {
+fn migration_to(migration: &Migration) -> v1::Migration {
+    let Migration { id, group, incoming, outgoing, learner, phase, reason, cancelled, started_ms } = *migration;
+    v1::Migration {
+        id: id.0,
+        group: group.0,
+        incoming: incoming.map_or(0, |replica| replica.0),
+        outgoing: outgoing.map_or(0, |replica| replica.0),
+        learner,
+        phase: phase_to(phase),
+        reason: reason_to(reason),
+        cancelled,
+        started_ms,
+    }
+}
+
+/// A member on the wire.
+pub(in crate::cluster) fn member_to(node: NodeId, member: &Member) -> v1::Member {
     let Member { incarnation, address, host, zone, state, levels, client_address } = member;
     v1::Member {
         node: node.0,
@@ -232,23 +347,35 @@ fn member_to(node: NodeId, member: &Member) -> v1::Member {
 }
 
 fn group_to(group: GroupId, set: &ReplicaSet) -> v1::ReplicaSet {
-    let ReplicaSet { generation, replicas } = set;
+    let ReplicaSet { generation, replicas, changes } = set;
     v1::ReplicaSet {
         group: group.0,
         generation: *generation,
+        changes: *changes,
         replicas: replicas
             .iter()
-            .map(|ReplicaAt { replica, node, learner }| v1::ReplicaAt {
+            .map(|ReplicaAt { replica, node, incarnation, learner }| v1::ReplicaAt {
                 replica: replica.0,
                 node: node.0,
+                incarnation: incarnation.to_bytes(),
                 learner: *learner,
             })
             .collect(),
     }
 }
 
-fn settings_to(settings: &SharedSettings) -> v1::SharedSettings {
-    let SharedSettings { capacity, eviction, default_ttl_ms, max_clock_skew_ms } = *settings;
+/// Shared settings on the wire.
+pub(in crate::cluster) fn settings_to(settings: &SharedSettings) -> v1::SharedSettings {
+    let SharedSettings {
+        capacity,
+        eviction,
+        default_ttl_ms,
+        max_clock_skew_ms,
+        migration_concurrency,
+        migration_bytes_per_s,
+        migrations_paused,
+        repair_after_ms,
+    } = *settings;
     v1::SharedSettings {
         max_entries_per_shard: capacity.max_entries,
         max_bytes_per_shard: capacity.max_bytes,
@@ -258,5 +385,9 @@ fn settings_to(settings: &SharedSettings) -> v1::SharedSettings {
             EvictionPolicy::Lru => 1,
         },
         max_clock_skew_ms,
+        migration_concurrency,
+        migration_bytes_per_s: migration_bytes_per_s.unwrap_or(0),
+        migrations_paused,
+        repair_after_ms: repair_after_ms.unwrap_or(0),
     }
 }

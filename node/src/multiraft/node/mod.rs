@@ -7,13 +7,16 @@
 //! A batch of operations lives in exactly one place at a time: parked in its group's `route::Route`, in the log
 //! of a leader (`group::Group`), among its reads, or forwarded to another node (`forward::Forwards`).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use crema_api::v1;
 
 use crate::{
     clock::ClockTable,
-    cluster::map::ClusterMap,
+    cluster::{command::MetaCommand, map::ClusterMap},
     faults::Faults,
     machine::{Machine, command::Op, store::EntryStore},
     types::{GroupId, Incarnation, LogIndex, NodeId, Now, ReplicaId},
@@ -24,9 +27,11 @@ mod batch;
 mod drive;
 mod evict;
 mod forward;
+mod govern;
 mod group;
 mod hashes;
 mod hibernate;
+mod membership;
 mod out;
 mod peers;
 mod propose;
@@ -208,12 +213,31 @@ pub enum Input {
     },
     /// Hand every leadership to somebody: this node is going away.
     Resign,
+    /// A newer map that the meta group has committed; from the worker of this node that holds the meta group.
+    Map(Arc<ClusterMap>),
+    /// A change of the map, to be committed if this worker leads the meta group. Answered in [`Effects::governed`].
+    Govern {
+        /// Comes back with the reply.
+        ticket: Ticket,
+        /// The change.
+        command: MetaCommand,
+        /// Refused when the map has another version.
+        expected_version: Option<u64>,
+        /// When the caller stops waiting, on this process's monotonic clock.
+        deadline_mono_ms: u64,
+    },
+    /// What another worker of this node reports; only for the worker that holds the meta group.
+    Report(v1::NodeReport),
 }
+
+/// Makes the store of a replica that begins here.
+pub type MakeStore<S> = Box<dyn FnMut(GroupId) -> S + Send>;
 
 /// One worker's replicas and what they wait for.
 pub struct Node<S> {
     config: NodeConfig,
-    map: ClusterMap,
+    map: Arc<ClusterMap>,
+    make_store: MakeStore<S>,
     groups: BTreeMap<GroupId, Group<S>>,
     routes: BTreeMap<GroupId, Route>,
     forwards: Forwards,
@@ -234,7 +258,11 @@ pub struct Node<S> {
 
 impl<S: EntryStore> Node<S> {
     /// The replicas that the map places on this node and in these lanes, all of them empty.
-    pub fn new(config: NodeConfig, map: ClusterMap, mut make_store: impl FnMut(GroupId) -> S) -> Self {
+    pub fn new(
+        config: NodeConfig,
+        map: Arc<ClusterMap>,
+        mut make_store: impl FnMut(GroupId) -> S + Send + 'static,
+    ) -> Self {
         let owned = |group: &GroupId| config.lanes.owns(*group);
         let replicas = map.replicas_on(config.node).filter(|(group, ..)| owned(group));
         let groups: BTreeMap<_, _> = replicas
@@ -263,6 +291,7 @@ impl<S: EntryStore> Node<S> {
             routes,
             config,
             map,
+            make_store: Box::new(make_store),
         }
     }
 
@@ -281,6 +310,11 @@ impl<S: EntryStore> Node<S> {
             Input::SnapshotSent { group, to, ok } => self.on_snapshot_sent(group, to, ok),
             Input::TransferLeader { group, to } => self.on_transfer(group, to),
             Input::Resign => self.resigning = true,
+            Input::Map(map) => self.on_map(now, map),
+            Input::Govern { ticket, command, expected_version, deadline_mono_ms } => {
+                self.on_govern(ticket, command, expected_version, deadline_mono_ms);
+            }
+            Input::Report(report) => self.on_report(self.config.node, report),
         }
     }
 
@@ -300,9 +334,9 @@ impl<S: EntryStore> Node<S> {
         &self.config.timings
     }
 
-    /// The cluster as this node was told at its start.
+    /// The cluster as this worker acts by it.
     #[must_use]
-    pub fn map(&self) -> &ClusterMap {
+    pub fn map(&self) -> &Arc<ClusterMap> {
         &self.map
     }
 

@@ -1,6 +1,6 @@
 //! What a turn asks of the world, collected while it runs.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use crema_api::v1;
@@ -11,8 +11,10 @@ use super::{
     hashes::Health,
 };
 use crate::{
+    cluster::map::ClusterMap,
     error::Error,
     machine::{codec, command::Outcome},
+    multiraft::govern::GovernError,
     types::{GroupId, NodeId, ReplicaId, Term},
 };
 
@@ -34,6 +36,14 @@ pub struct Effects {
     pub snapshots: Vec<SendSnapshot>,
     /// For the log, the metrics and the router.
     pub events: Vec<Event>,
+    /// A newer committed map: to be given to every other worker ([`super::Input::Map`]), the network and the doors.
+    pub map: Option<Arc<ClusterMap>>,
+    /// Answers to [`super::Input::Govern`].
+    pub governed: Vec<(Ticket, Result<Arc<ClusterMap>, GovernError>)>,
+    /// For the worker of this node that holds the meta group: [`super::Input::Report`].
+    pub reports: Vec<v1::NodeReport>,
+    /// Replicas that are not here any more; their stores are gone.
+    pub destroyed: Vec<GroupId>,
     /// Another turn should follow soon, even without an input.
     pub more: bool,
 }
@@ -202,6 +212,10 @@ impl Out {
 
     pub(super) fn event(&mut self, event: Event) {
         self.effects.events.push(event);
+    }
+
+    pub(super) fn governed(&mut self, ticket: Ticket, result: Result<Arc<ClusterMap>, GovernError>) {
+        self.effects.governed.push((ticket, result));
     }
 
     pub(super) fn snapshot(&mut self, snapshot: SendSnapshot) {

@@ -80,6 +80,8 @@ impl<S: EntryStore> Node<S> {
             sleeps,
             hashes,
             stamps,
+            reports,
+            gone,
         } = frame;
         for message in raft {
             self.on_raft(from, message);
@@ -103,6 +105,12 @@ impl<S: EntryStore> Node<S> {
         for report in &hashes {
             self.with_group(now, GroupId(report.group), |group, env| group.on_hash_report(from, report, env));
             self.dirty.insert(GroupId(report.group));
+        }
+        for report in reports {
+            self.on_report(from, report);
+        }
+        for gone in &gone {
+            self.on_gone(from, gone);
         }
         for request in &stamps {
             self.with_group(now, GroupId(request.group), |group, _| group.on_stamp_request(request));

@@ -168,6 +168,7 @@ impl<S: EntryStore> Group<S> {
             conf_version: 0,
             peers: self.peer_table.clone(),
             machine: self.machine()?.head(),
+            map: None,
         })
     }
 

@@ -9,7 +9,7 @@ use crate::{
         model::ModelStore,
     },
     partitioning::SlotHash,
-    types::{ClusterUid, Timestamp},
+    types::{ClusterUid, MigrationId, Timestamp},
 };
 
 const SHARD: GroupId = GroupId(1);
@@ -34,8 +34,14 @@ fn map(nodes: u64, settings: SharedSettings) -> ClusterMap {
     };
     let set = |group: u64| ReplicaSet {
         generation: 1,
+        changes: 0,
         replicas: (1..=nodes)
-            .map(|node| ReplicaAt { replica: ReplicaId(group * 10 + node), node: NodeId(node), learner: false })
+            .map(|node| ReplicaAt {
+                replica: ReplicaId(group * 10 + node),
+                node: NodeId(node),
+                incarnation: Incarnation(u128::from(node) + 100),
+                learner: false,
+            })
             .collect(),
     };
     ClusterMap {
@@ -49,6 +55,8 @@ fn map(nodes: u64, settings: SharedSettings) -> ClusterMap {
         groups: (0..2).map(|group| (GroupId(group as u32), set(group))).collect(),
         next_replica: ReplicaId(100),
         settings,
+        migrations: BTreeMap::new(),
+        next_migration: MigrationId(1),
     }
 }
 
@@ -65,7 +73,7 @@ impl Cluster {
                 seed: 1,
                 faults: Faults::none(),
             };
-            (NodeId(id), Node::new(config, map.clone(), |_| ModelStore::new()))
+            (NodeId(id), Node::new(config, map.clone().into(), |_| ModelStore::new()))
         };
         let nodes = (1..=count).map(node).collect();
         let now = Now { wall: Timestamp(1_000_000), mono_ms: 1_000 };

@@ -78,7 +78,7 @@ impl Runtime {
         config: RuntimeConfig,
         map: &ClusterMap,
         door: &PeerDoor,
-        mut make_store: impl FnMut(GroupId) -> S,
+        make_store: impl Fn(GroupId) -> S + Send + Sync + 'static,
     ) -> (Self, mpsc::Receiver<Event>) {
         let clock = Clock::start();
         let board = Arc::new(Board::new(map, config.workers));
@@ -88,6 +88,7 @@ impl Runtime {
         let network = Network::start(map, config.node, config.incarnation, config.network.clone(), door, sink);
         let peers = network.handle();
         let (events, receiver) = mpsc::channel(EVENTS);
+        let (map, make_store) = (Arc::new(map.clone()), Arc::new(make_store));
         let mut threads = Vec::new();
         for (worker, inbox) in inboxes.into_iter().enumerate() {
             let worker = worker as u32;
@@ -100,7 +101,8 @@ impl Runtime {
                 seed: config.seed,
                 faults: Faults::none(),
             };
-            let node = Node::new(node_config, map.clone(), &mut make_store);
+            let make_store = make_store.clone();
+            let node = Node::new(node_config, map.clone(), move |group| make_store(group));
             let mailbox = mailboxes[worker as usize].clone();
             let worker = Worker::new(
                 worker,

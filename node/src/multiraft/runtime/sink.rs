@@ -35,14 +35,28 @@ impl Sink {
             return vec![frame];
         }
         let mut parts = vec![Frame::default(); workers];
-        let Frame { hello: _, more: _, raft, heartbeats, forwards, forward_replies, beats, sleeps, hashes, stamps } =
-            frame;
+        let Frame {
+            hello: _,
+            more: _,
+            raft,
+            heartbeats,
+            forwards,
+            forward_replies,
+            beats,
+            sleeps,
+            hashes,
+            stamps,
+            reports,
+            gone,
+        } = frame;
         raft.into_iter().for_each(|item| parts[self.worker_of(item.group)].raft.push(item));
         heartbeats.into_iter().for_each(|item| parts[self.worker_of(item.group)].heartbeats.push(item));
         forwards.into_iter().for_each(|item| parts[self.worker_of(item.group)].forwards.push(item));
         sleeps.into_iter().for_each(|item| parts[self.worker_of(item.group)].sleeps.push(item));
         hashes.into_iter().for_each(|item| parts[self.worker_of(item.group)].hashes.push(item));
         stamps.into_iter().for_each(|item| parts[self.worker_of(item.group)].stamps.push(item));
+        gone.into_iter().for_each(|item| parts[self.worker_of(item.group)].gone.push(item));
+        parts[self.worker_of(GroupId::META.0)].reports = reports;
         for reply in forward_replies {
             parts[self.worker_of(reply.group)].forward_replies.push(reply);
         }

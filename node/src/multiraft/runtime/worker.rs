@@ -175,7 +175,8 @@ impl<S: EntryStore> Worker<S> {
     }
 
     fn perform(&mut self, now: Now, effects: Effects) {
-        let Effects { frames, replies, snapshots, events, more: _ } = effects;
+        let Effects { frames, replies, snapshots, events, map: _, governed: _, reports: _, destroyed: _, more: _ } =
+            effects;
         self.board.count_frames(self.number, frames.len() as u64, 0);
         for (to, frame) in frames {
             if let Err(refused) = self.peers.send(to, frame) {

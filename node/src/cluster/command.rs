@@ -1,0 +1,96 @@
+//! What changes the cluster map: the commands of the meta group's log (pure).
+//!
+//! Proposed by the planner's executor in `multiraft::node` and by Admin and Join through
+//! [`Input::Govern`](crate::multiraft::node::Input); applied on every node in the order of the log.
+
+use crate::{
+    cluster::map::{Member, MemberState, Phase, Reason, SharedSettings},
+    types::{GroupId, Incarnation, MigrationId, NodeId, ReplicaId},
+};
+
+/// One change of the map. Refused, it changes nothing, not even the version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum MetaCommand {
+    /// A node becomes a member, or comes back in a new life, which retires its previous one. Idempotent for the same
+    /// incarnation (its address, host, zone and levels are brought up to date).
+    Join {
+        /// The node.
+        node: NodeId,
+        /// What it says of itself; its state is not looked at.
+        member: Member,
+    },
+    /// A member's state changes: `Joining` → `Up`, `Up` ↔ `Draining`, any but `Removed` → `Down`, and `Removed` once no
+    /// replica of it is left.
+    SetState {
+        /// The member.
+        node: NodeId,
+        /// The life that is meant.
+        incarnation: Incarnation,
+        /// Its state from now on.
+        state: MemberState,
+    },
+    /// A group's replicas are to change.
+    StartMigration {
+        /// The group; it must have no migration.
+        group: GroupId,
+        /// What comes.
+        incoming: Incoming,
+        /// The replica that goes.
+        outgoing: Option<ReplicaId>,
+        /// The incoming replica stays a learner.
+        learner: bool,
+        /// Why.
+        reason: Reason,
+    },
+    /// A migration has done its present phase. Refused when it is in another one, so that it may be proposed twice.
+    AdvanceMigration {
+        /// Which.
+        migration: MigrationId,
+        /// The phase that is done.
+        from: Phase,
+        /// The next one; `None` ends the migration.
+        to: Option<Phase>,
+    },
+    /// A migration is rolled back; refused from [`Phase::JointSwap`] on.
+    CancelMigration(MigrationId),
+    /// Leadership of a group should be at this voter.
+    Prefer {
+        /// The group.
+        group: GroupId,
+        /// The voter.
+        replica: ReplicaId,
+    },
+    /// What all replicas must agree on.
+    SetSettings(SharedSettings),
+    /// How many voters each shard should have.
+    SetReplicationFactor(u32),
+    /// The level that log entries, checkpoints and frames may use from now on.
+    RaiseFeatureLevel(u32),
+}
+
+/// The replica that a migration brings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// None.
+    None,
+    /// A new one on a node.
+    New(NodeId),
+    /// A learner that is in the set already.
+    Promote(ReplicaId),
+}
+
+/// Why a change of the map was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refused {
+    /// The map has moved on since the caller looked at it.
+    #[error("the map has version {actual}, not {expected}; look at it again")]
+    Version {
+        /// What the caller expected.
+        expected: u64,
+        /// What it is.
+        actual: u64,
+    },
+    /// It does not fit what is there.
+    #[error("{0}")]
+    Reason(String),
+}

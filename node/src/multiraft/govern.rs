@@ -1,0 +1,46 @@
+//! What changes the cluster map from outside the core: Admin, Join, the planner's user.
+//!
+//! Implemented by `cache::NodeView` over the runtime: it proposes here when this node leads the meta group, and asks the
+//! leader otherwise. Used by the gRPC doors.
+
+use std::{future::Future, sync::Arc, time::Duration};
+
+use crate::{
+    cluster::{
+        ClusterMap,
+        command::{MetaCommand, Refused},
+    },
+    types::NodeId,
+};
+
+/// Why a change of the map was not made.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GovernError {
+    /// This node does not lead the meta group.
+    #[error("this node does not lead the meta group")]
+    NotLeader(Option<NodeId>),
+    /// It does not fit what is there; nothing was changed.
+    #[error(transparent)]
+    Refused(#[from] Refused),
+    /// It may have been made, or may yet be: look at the map before it is asked for again.
+    #[error("the change may have been made: {0}")]
+    Unknown(String),
+    /// Nothing was changed; it may be asked for again.
+    #[error("the meta group does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// Reads and changes the cluster map through this node.
+pub trait Govern: Clone + Send + Sync + 'static {
+    /// The map as this node has it applied; `None` before it belongs to a cluster.
+    fn map(&self) -> Option<Arc<ClusterMap>>;
+
+    /// Commits a change, through whichever node leads the meta group, and answers with the map just after it. With an
+    /// expected version it is refused when the map has another.
+    fn govern(
+        &self,
+        command: MetaCommand,
+        expected_version: Option<u64>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Arc<ClusterMap>, GovernError>> + Send;
+}
