@@ -1,6 +1,6 @@
 //! One group's replica on this node: its Raft peer, its state machine, and everything that waits for either.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     Limits, NodeConfig,
@@ -72,6 +72,8 @@ pub(super) struct Group<S> {
     /// The last standing that was acted on.
     pub(super) seen: Standing,
     pub(super) rest: Rest,
+    /// Who was asked to take this leadership over; only while it is still here.
+    pub(super) declined: BTreeSet<ReplicaId>,
     pub(super) snapshots: Snapshots<S>,
     pub(super) hashes: Hashes,
     pub(super) evictions: Evictions,
@@ -128,6 +130,7 @@ impl<S: EntryStore> Group<S> {
             reads: Reads::default(),
             last_stamp: Timestamp(0),
             rest: Rest::default(),
+            declined: BTreeSet::new(),
             snapshots: Snapshots::default(),
             hashes: Hashes::new(set.voters().map(|at| at.replica).collect()),
             evictions: Evictions::default(),
@@ -209,6 +212,7 @@ impl<S: EntryStore> Group<S> {
         if standing.role != Role::Leader {
             self.hand_back_writes(env);
             self.evictions.forget();
+            self.declined.clear();
         }
         self.reads.ask_again(&mut self.replica);
         let (leader, sole) = (self.leader_node(), self.replica.is_sole_voter());
