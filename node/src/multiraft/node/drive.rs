@@ -18,14 +18,10 @@ impl<S: EntryStore> Node<S> {
         self.dispatch(now, id);
         let state = self.with_group(now, id, |group, env| {
             group.advance(env);
-            (group.health.is_serving(), group.is_capturing(), group.is_asleep())
+            (group.health.is_serving(), group.is_capturing())
         });
-        if let Some((serving, capturing, asleep)) = state {
-            if asleep {
-                self.awake.remove(&id);
-            } else {
-                self.awake.insert(id);
-            }
+        self.settle(id);
+        if let Some((serving, capturing)) = state {
             if !serving {
                 self.withdraw_reads(id);
             }
@@ -50,11 +46,13 @@ impl<S: EntryStore> Node<S> {
 
     pub(super) fn on_tick(&mut self, now: Now) {
         self.tick += 1;
-        let Self { groups, clock, out, config, tick, dirty, awake, .. } = self;
+        let Self { groups, clock, out, config, tick, dirty, awake, beds, .. } = self;
         let mut env = Env { now, tick: *tick, config, clock, out };
         // Most of a thousand groups sleep. Sleeping leaders mind their keys' deadlines only now and then.
-        let all = tick.is_multiple_of(DEADLINE_TICKS);
-        let ids: Vec<GroupId> = if all { groups.keys().copied().collect() } else { awake.iter().copied().collect() };
+        let mut ids: Vec<GroupId> = awake.iter().copied().collect();
+        if tick.is_multiple_of(DEADLINE_TICKS) {
+            ids.extend(beds.with_deadlines());
+        }
         for id in ids {
             if groups.get_mut(&id).is_some_and(|group| group.tick_if_awake(&mut env)) {
                 dirty.insert(id);
@@ -62,7 +60,7 @@ impl<S: EntryStore> Node<S> {
         }
         self.expire_forwards(now);
         self.expire_parked(now);
-        self.dirty.extend(self.routes.iter().filter(|(_, route)| route.is_waiting()).map(|(id, _)| *id));
+        self.dirty.extend(self.routes.waiting());
         if self.tick.is_multiple_of(self.config.timings.beat_ticks) {
             self.send_beats(now);
             self.wake_orphans(now);
@@ -74,9 +72,10 @@ impl<S: EntryStore> Node<S> {
     }
 
     fn expire_parked(&mut self, now: Now) {
-        for (id, route) in &mut self.routes {
+        for id in self.routes.waiting().collect::<Vec<_>>() {
+            let Some(route) = self.routes.get_mut(id) else { continue };
             for batch in route.drain_late(now.mono_ms) {
-                let why = match self.groups.get(id).and_then(|group| group.leader_node()).or(route.hint()) {
+                let why = match self.groups.get(&id).and_then(|group| group.leader_node()).or(route.hint()) {
                     Some(leader) => format!("its leader, node {leader}, can't be reached"),
                     None => "it has no leader (no quorum of its replicas answers)".to_owned(),
                 };

@@ -24,6 +24,7 @@ use crate::{
 
 mod apply;
 mod batch;
+mod beds;
 mod drive;
 mod evict;
 mod forward;
@@ -49,7 +50,13 @@ pub use self::{
     snapshot::ReceivedSnapshot,
     status::{Counters, GroupStatus},
 };
-use self::{forward::Forwards, group::Group, out::Out, route::Route};
+use self::{
+    beds::Beds,
+    forward::Forwards,
+    group::Group,
+    out::Out,
+    route::{Route, Routes},
+};
 
 /// Lanes: a group's lane is its number modulo this; a worker owns whole lanes, so that nodes with different
 /// numbers of workers understand each other's beats.
@@ -239,7 +246,7 @@ pub struct Node<S> {
     map: Arc<ClusterMap>,
     make_store: MakeStore<S>,
     groups: BTreeMap<GroupId, Group<S>>,
-    routes: BTreeMap<GroupId, Route>,
+    routes: Routes,
     forwards: Forwards,
     peers: peers::Peers,
     clock: ClockTable,
@@ -247,6 +254,8 @@ pub struct Node<S> {
     dirty: BTreeSet<GroupId>,
     /// Groups that are ticked; the others sleep, and are not even looked at.
     awake: BTreeSet<GroupId>,
+    /// How the others sleep.
+    beds: Beds,
     /// Groups with a capture to go on with.
     capturing: BTreeSet<GroupId>,
     /// Groups whose status may have changed since it was last told.
@@ -275,11 +284,12 @@ impl<S: EntryStore> Node<S> {
             })
             .collect();
         let routes = map.groups.iter().filter(|(group, _)| owned(group));
-        let routes = routes.map(|(group, set)| (*group, Route::new(config.node, set))).collect();
+        let routes = Routes::new(routes.map(|(group, set)| (*group, Route::new(config.node, set))).collect());
         Self {
             clock: ClockTable::new(map.members.len(), map.settings.max_clock_skew_ms),
             dirty: groups.keys().copied().collect(),
             awake: groups.keys().copied().collect(),
+            beds: Beds::default(),
             capturing: BTreeSet::new(),
             touched: BTreeSet::new(),
             peers: peers::Peers::default(),

@@ -44,7 +44,7 @@ impl<S: EntryStore> Node<S> {
         // Before anything is said on the session each side knows the other's clock (PROTOCOL 3).
         self.send_beat(now, peer);
         self.park_bounced();
-        self.dirty.extend(self.routes.iter().filter(|(_, route)| route.is_waiting()).map(|(id, _)| *id));
+        self.dirty.extend(self.routes.waiting());
     }
 
     pub(super) fn on_session_down(&mut self, peer: NodeId, session: u64) {

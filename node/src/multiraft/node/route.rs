@@ -1,6 +1,6 @@
 //! Where a batch goes next: to the replica here, to another node, or nowhere yet.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     Node,
@@ -31,6 +31,13 @@ pub(super) struct Route {
     parked: VecDeque<Batch>,
 }
 
+/// The ways to every group of this worker's lanes.
+pub(super) struct Routes {
+    by_group: BTreeMap<GroupId, Route>,
+    /// All groups with a parked batch, and perhaps some whose batches have gone since the last look.
+    waiting: BTreeSet<GroupId>,
+}
+
 /// The next step of one batch.
 enum Way {
     /// Into this leader's log.
@@ -49,17 +56,9 @@ impl Route {
         Self { members, hint: None, next_member: 0, parked: VecDeque::new() }
     }
 
-    pub(super) fn park(&mut self, batch: Batch) {
-        self.parked.push_back(batch);
-    }
-
     /// Whether it holds as much as it may for other nodes' clients; a node's own are bounded by their permits.
     pub(super) fn is_full(&self) -> bool {
         self.parked.len() >= MAX_PARKED
-    }
-
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.parked.is_empty()
     }
 
     pub(super) fn set_hint(&mut self, leader: Option<NodeId>) {
@@ -124,15 +123,43 @@ fn elsewhere(batch: &Batch, to: Option<NodeId>) -> Way {
     }
 }
 
+impl Routes {
+    pub(super) fn new(by_group: BTreeMap<GroupId, Route>) -> Self {
+        Self { by_group, waiting: BTreeSet::new() }
+    }
+
+    pub(super) fn get(&self, group: GroupId) -> Option<&Route> {
+        self.by_group.get(&group)
+    }
+
+    pub(super) fn get_mut(&mut self, group: GroupId) -> Option<&mut Route> {
+        self.by_group.get_mut(&group)
+    }
+
+    /// Lets a batch wait for its group's next turn; gives it back if there is no such group.
+    pub(super) fn park(&mut self, batch: Batch) -> Option<Batch> {
+        let Some(route) = self.by_group.get_mut(&batch.group) else { return Some(batch) };
+        self.waiting.insert(batch.group);
+        route.parked.push_back(batch);
+        None
+    }
+
+    /// The groups in whose routes something waits.
+    pub(super) fn waiting(&mut self) -> impl Iterator<Item = GroupId> + '_ {
+        let Self { by_group, waiting } = self;
+        waiting.retain(|group| by_group.get(group).is_some_and(|route| !route.parked.is_empty()));
+        waiting.iter().copied()
+    }
+}
+
 impl<S: EntryStore> Node<S> {
     pub(super) fn on_submit(&mut self, ticket: Ticket, group: GroupId, ops: Vec<Op>, deadline_ms: u64) {
         let batch = Batch { origin: Origin::Local(ticket), group, ops, deadline_ms, hold_until_tick: 0 };
-        match self.routes.get_mut(&group) {
-            Some(route) => {
-                route.park(batch);
+        match self.routes.park(batch) {
+            None => {
                 self.dirty.insert(group);
             }
-            None => {
+            Some(batch) => {
                 let reason = format!("{group} is not one of this cluster's shards");
                 self.out.answer(batch, Answer::Failed(Error::Invalid { field: "shard", reason }));
             }
@@ -141,7 +168,7 @@ impl<S: EntryStore> Node<S> {
 
     /// Sends every parked batch of a group one step on, as far as there is a step.
     pub(super) fn dispatch(&mut self, now: Now, id: GroupId) {
-        let Some(route) = self.routes.get_mut(&id) else { return };
+        let Some(route) = self.routes.get_mut(id) else { return };
         let mut waiting = VecDeque::new();
         let mut forwards = Vec::new();
         for batch in std::mem::take(&mut route.parked) {
@@ -174,7 +201,7 @@ impl<S: EntryStore> Node<S> {
     /// Batches that bounced go back to their route, and are tried again now if they brought news, else next tick.
     pub(super) fn park_bounced(&mut self) {
         for (mut batch, leader) in std::mem::take(&mut self.out.again) {
-            let Some(route) = self.routes.get_mut(&batch.group) else { continue };
+            let Some(route) = self.routes.get_mut(batch.group) else { continue };
             let news = leader.is_some() && leader != route.hint;
             route.set_hint(leader);
             if news && leader != Some(self.config.node) {
@@ -182,7 +209,7 @@ impl<S: EntryStore> Node<S> {
             } else {
                 batch.hold_until_tick = self.tick + 1;
             }
-            route.park(batch);
+            self.routes.park(batch);
         }
     }
 }

@@ -278,6 +278,17 @@ fn idle_groups_sleep_and_wake() {
 }
 
 #[test]
+fn a_sleeping_leader_wakes_for_a_deadline() {
+    let mut cluster = Cluster::new(3, Limits::default(), SharedSettings::default());
+    cluster.run(1, vec![put_for("k", 20_000), put("other", "1")]).expect("write");
+    cluster.run_ms(10_000);
+    assert!((1..=3).all(|node| cluster.status(node).asleep && cluster.status(node).entries == 2), "all sleep");
+    cluster.run_ms(20_000);
+    // Nobody has asked for anything meanwhile.
+    assert!((1..=3).all(|node| cluster.status(node).asleep && cluster.status(node).entries == 1), "gone, and asleep");
+}
+
+#[test]
 fn a_sleeping_group_survives_its_leader() {
     let mut cluster = Cluster::new(3, Limits::default(), SharedSettings::default());
     cluster.run(1, vec![put("k", "1")]).expect("write");
