@@ -17,7 +17,7 @@ use crate::{
     checkpoint,
     clock::ClockTable,
     cluster::map::{ClusterMap, ReplicaAt, ReplicaSet},
-    consensus::{Replica, ReplicaConfig, Role, Standing},
+    consensus::{FIRST_INDEX, Origin, Replica, ReplicaConfig, Role, Standing},
     error::Error,
     machine::{Machine, Settings, codec, store::EntryStore},
     types::{ClusterUid, GroupId, LogIndex, NodeId, Now, ReplicaId, Term, Timestamp},
@@ -97,14 +97,19 @@ impl<S: EntryStore> Group<S> {
             machine.set_faults(config.faults);
             machine.set_hash_interval(config.limits.hash_interval);
         }
-        let ids = |learner| set.replicas.iter().filter(move |at| at.learner == learner).map(|at| at.replica);
+        let origin = origin(set);
+        if origin != Origin::Empty {
+            match &mut state {
+                State::Meta { applied } => *applied = FIRST_INDEX,
+                State::Shard(machine) => machine.apply_empty(FIRST_INDEX),
+            }
+        }
         let replica = Replica::new(ReplicaConfig {
             group: id,
             generation: set.generation,
             replica,
             incarnation: config.incarnation,
-            voters: ids(false).collect(),
-            learners: ids(true).collect(),
+            origin,
             election_ticks: config.timings.election_ticks,
             heartbeat_ticks: config.timings.heartbeat_ticks,
             seed: config.seed,
@@ -279,6 +284,15 @@ impl<S: EntryStore> Group<S> {
             env.out.answer(batch, Answer::NotApplied { leader: None });
         }
     }
+}
+
+/// The first replicas of a group all begin with its first configuration; whoever comes later gets a snapshot.
+fn origin(set: &ReplicaSet) -> Origin {
+    if set.changes > 0 {
+        return Origin::Empty;
+    }
+    let ids = |learner| set.replicas.iter().filter(move |at| at.learner == learner).map(|at| at.replica);
+    Origin::First { voters: ids(false).collect(), learners: ids(true).collect() }
 }
 
 fn peer_table(map: &ClusterMap, set: &ReplicaSet) -> Vec<checkpoint::Peer> {

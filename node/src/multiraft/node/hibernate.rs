@@ -14,6 +14,7 @@ use super::{
     lane_of,
 };
 use crate::{
+    consensus::FIRST_TERM,
     faults::Fault,
     machine::store::EntryStore,
     types::{GroupId, LogIndex, NodeId, Now, ReplicaId, Term},
@@ -103,7 +104,7 @@ impl<S: EntryStore> Group<S> {
             self.wake();
         }
         // Leaders begin spread over the nodes, without waiting for a timeout.
-        if env.tick == 1 && self.first_leader && self.replica.standing().term == Term(0) {
+        if env.tick == 1 && self.first_leader && self.replica.standing().term == FIRST_TERM {
             self.replica.campaign();
         }
         self.on_tick(env);

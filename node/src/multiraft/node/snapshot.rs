@@ -60,6 +60,8 @@ pub(super) struct Snapshots<S> {
 
 struct Capturing {
     point: SnapshotPoint,
+    /// The configuration at that index; it may change while the capture runs.
+    conf: v1::ConfState,
     encoder: Encoder,
     chunks: Vec<Bytes>,
 }
@@ -141,16 +143,16 @@ impl<S: EntryStore> Group<S> {
         let applied = self.applied();
         let Some(term) = self.replica.term_at(applied) else { return };
         let point = SnapshotPoint { index: applied.0, term: term.0 };
-        let head = self.checkpoint_head(point);
+        let conf = self.replica.conf();
+        let head = self.checkpoint_head(point, conf.clone());
         if let (Some(head), Some(machine)) = (head, self.machine_mut()) {
             machine.begin_capture();
             let (encoder, first) = Encoder::new(&head);
-            self.snapshots.capturing = Some(Capturing { point, encoder, chunks: vec![first] });
+            self.snapshots.capturing = Some(Capturing { point, conf, encoder, chunks: vec![first] });
         }
     }
 
-    fn checkpoint_head(&self, point: SnapshotPoint) -> Option<checkpoint::Head> {
-        let conf = self.replica.conf();
+    fn checkpoint_head(&self, point: SnapshotPoint, conf: v1::ConfState) -> Option<checkpoint::Head> {
         let ids = |ids: Vec<u64>| ids.into_iter().map(ReplicaId).collect();
         Some(checkpoint::Head {
             cluster: self.uid,
@@ -192,7 +194,7 @@ impl<S: EntryStore> Group<S> {
     /// Offers the capture, if what was written is what the state was (PROTOCOL 18). If not, the state itself is not
     /// what its hash says: this replica could never give a snapshot, so somebody else must lead.
     fn finish_capture(&mut self, capturing: Capturing, env: &mut Env<'_>) {
-        let Capturing { point, encoder, mut chunks } = capturing;
+        let Capturing { point, conf, encoder, mut chunks } = capturing;
         match encoder.finish() {
             Ok(footer) => chunks.push(footer),
             Err(mismatch) => {
@@ -203,7 +205,7 @@ impl<S: EntryStore> Group<S> {
         let last_use_tick = self.snapshots.now_tick;
         self.snapshots.grace_until = last_use_tick + KEEP_TICKS;
         self.snapshots.offered = Some(Offered { point, chunks, last_use_tick });
-        self.replica.offer_snapshot(Some(point));
+        self.replica.offer_snapshot(Some((point, conf)));
     }
 
     /// Streams the offered snapshot to a replica.
