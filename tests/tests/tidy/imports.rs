@@ -24,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["storage", "network", "cluster"],
     &["multiraft::node"],
     &["consensus"],
-    &["machine", "placement", "partitioning", "checkpoint", "cluster::map"],
+    &["machine", "placement", "partitioning", "checkpoint", "cluster::map", "cluster::command"],
     &["types", "clock", "config", "error", "faults", "metrics"],
 ];
 
