@@ -35,7 +35,7 @@ struct Step {
 
 impl Planner<'_> {
     pub(super) fn balance(&mut self) {
-        if self.repairing || self.draining {
+        if self.repairing || self.draining || self.newcomer().is_some() {
             return;
         }
         let targets: Vec<NodeId> =

@@ -24,6 +24,11 @@ impl Planner<'_> {
             }
             return;
         }
+        let newcomer = self.newcomer();
+        if let Some(node) = newcomer.filter(|_| !drained.is_empty()) {
+            self.waiting.note(format!("drains wait until node {node}, which has joined, has its copy of the map"));
+            return;
+        }
         for (group, set) in self.shards() {
             let leaves = |at: &&ReplicaAt| drained.contains(&at.node) && self.map.is_alive(at);
             if let Some(at) = set.replicas.iter().find(leaves) {

@@ -106,6 +106,13 @@ impl Planner<'_> {
         self.map.groups.iter().find(|(group, set)| needs(**group, set)).map(|(group, _)| *group)
     }
 
+    /// A node that has joined and is about to get its copy of the map: what would be moved before it can take its
+    /// share would be moved twice.
+    pub(super) fn newcomer(&self) -> Option<NodeId> {
+        let here = |node: &NodeId| connected(self.map, self.health, *node) && !self.layout.has_map(*node);
+        staying(self.map).find(here)
+    }
+
     fn set_state(&mut self, node: NodeId, member: &Member, state: MemberState) {
         self.act(MetaCommand::SetState { node, incarnation: member.incarnation, state });
     }

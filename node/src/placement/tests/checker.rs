@@ -77,9 +77,11 @@ fn check_action(
         MetaCommand::Prefer { group, replica } => {
             let set = map.groups.get(group).ok_or("no such group")?;
             let voter = set.replicas.iter().find(|at| at.replica == *replica && !at.learner);
-            let up = |node| map.members[&node].state == MemberState::Up;
+            let member = |node| &map.members[&node];
+            let heard = |node| health.nodes[&node].silent_ms < STALE_MS;
             match voter {
-                Some(at) if world.runs(at) && up(at.node) => Ok(()),
+                Some(at) if member(at.node).incarnation != at.incarnation => Err("the preferred one is dead".to_owned()),
+                Some(at) if member(at.node).state == MemberState::Up && heard(at.node) => Ok(()),
                 _ => Err("the preferred one can't lead".to_owned()),
             }
         }
