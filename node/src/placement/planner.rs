@@ -116,10 +116,11 @@ impl<'a> Planner<'a> {
             Unsettled::Busy => return,
             Unsettled::NoLeader => {
                 let missing = set.voters().filter(|at| !nodes::answers(self.map, self.health, at));
-                let missing: Vec<String> = missing.map(|at| at.node.to_string()).collect();
+                let missing: BTreeSet<NodeId> = missing.map(|at| at.node).collect();
+                let missing: Vec<String> = missing.iter().map(|node| format!("node {node}")).collect();
                 match missing.is_empty() {
                     true => "has no leader that reports".to_owned(),
-                    false => format!("has no leader that reports (not there: node {})", missing.join(", ")),
+                    false => format!("has no leader that reports (not there: {})", missing.join(", ")),
                 }
             }
             Unsettled::Joint => "waits until its leader leaves a joint configuration".to_owned(),

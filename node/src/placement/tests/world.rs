@@ -1,15 +1,13 @@
-//! A cluster without Raft: it applies what a plan says and lets migrations go on, one step at a time.
+//! A cluster without Raft: it commits what a plan says and lets migrations go on, one step at a time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::{
     checkpoint::ConfState,
     cluster::{
-        command::{Incoming, MetaCommand},
+        command::{MetaCommand, apply, following},
         initial::{ClusterSpec, initial_map},
-        map::{
-            ClusterMap, Member, MemberState, Migration, Phase, Reason, ReplicaAt, SUPPORTED_LEVELS, SharedSettings,
-        },
+        map::{ClusterMap, Member, MemberState, Migration, Phase, ReplicaAt, SUPPORTED_LEVELS, SharedSettings},
     },
     partitioning::SlotHash,
     placement::{GroupHealth, Health, NodeHealth},
@@ -83,7 +81,7 @@ impl World {
         fresh.state = MemberState::Joining;
         self.running.insert(node, fresh.incarnation);
         self.silent_ms.insert(node, 0);
-        self.map.members.insert(node, fresh);
+        self.apply(&MetaCommand::Join { node, member: fresh });
     }
 
     pub(super) fn kill(&mut self, node: NodeId) {
@@ -158,129 +156,46 @@ impl World {
         }
     }
 
-    /// What the meta group does with a command of a plan.
+    /// What the meta group does with a command of a plan: it must fit the map as it is after the ones before it.
     pub(super) fn apply(&mut self, command: &MetaCommand) {
-        self.map.version += 1;
-        match command {
-            MetaCommand::SetState { node, incarnation, state } => {
-                let member = self.map.members.get_mut(node).expect("a member");
-                assert_eq!(member.incarnation, *incarnation, "SetState of another life");
-                member.state = *state;
-            }
-            MetaCommand::StartMigration { group, incoming, outgoing, learner, reason } => {
-                self.start(*group, *incoming, *outgoing, *learner, *reason);
-            }
-            MetaCommand::CancelMigration(id) => {
-                self.map.migrations.get_mut(id).expect("a migration").cancelled = true;
-            }
-            MetaCommand::Prefer { group, replica } => {
-                let set = self.map.groups.get_mut(group).expect("a group");
-                let at = set.replicas.iter().position(|at| at.replica == *replica && !at.learner);
-                set.replicas[..=at.expect("a voter")].rotate_right(1);
-            }
-            MetaCommand::Join { .. }
-            | MetaCommand::AdvanceMigration { .. }
-            | MetaCommand::SetSettings(_)
-            | MetaCommand::SetReplicationFactor(_)
-            | MetaCommand::RaiseFeatureLevel(_) => panic!("no plan says {command:?}"),
+        if let MetaCommand::StartMigration { reason, .. } = command {
+            *self.begun.entry(reason.name()).or_default() += 1;
         }
+        let before = self.map.version;
+        apply(&mut self.map, 0, None, command).unwrap_or_else(|refused| panic!("{command:?}: {refused}"));
+        assert!(self.map.version > before, "{command:?} changes nothing");
     }
 
-    fn start(
-        &mut self,
-        group: GroupId,
-        incoming: Incoming,
-        outgoing: Option<ReplicaId>,
-        learner: bool,
-        reason: Reason,
-    ) {
-        *self.begun.entry(reason.name()).or_default() += 1;
-        let set = self.map.groups.get_mut(&group).expect("a group");
-        let new = match incoming {
-            Incoming::None => None,
-            Incoming::Promote(replica) => Some(replica),
-            Incoming::New(node) => {
-                let replica = self.map.next_replica;
-                self.map.next_replica.0 += 1;
-                let incarnation = self.map.members[&node].incarnation;
-                set.replicas.push(ReplicaAt { replica, node, incarnation, learner: true });
-                Some(replica)
-            }
-        };
-        set.changes += 1;
-        let id = self.map.next_migration;
-        self.map.next_migration.0 += 1;
-        let migration = Migration {
-            id,
-            group,
-            incoming: new,
-            outgoing,
-            learner,
-            promoted: matches!(incoming, Incoming::Promote(_)),
-            phase: Phase::AddLearner,
-            reason,
-            cancelled: false,
-            started_ms: 0,
-            left: None,
-        };
-        self.map.migrations.insert(id, migration);
-    }
-
+    /// The group's leader does what the phase wants, and the meta leader sees it.
     fn advance(&mut self, id: MigrationId) {
         let migration = self.map.migrations[&id];
-        let group = migration.group;
-        if !self.has_quorum(group, None) {
+        let set = &self.map.groups[&migration.group];
+        if !self.has_quorum(migration.group, None) {
             return;
         }
-        let at = |world: &Self, id| world.map.groups[&group].replicas.iter().find(|at| at.replica == id).copied();
-        let arrived = migration.incoming.is_none_or(|id| at(self, id).is_some_and(|at| self.runs(&at)));
-        let next = match migration.phase {
-            _ if migration.cancelled => {
-                let gone = migration.incoming.filter(|_| !migration.promoted);
-                self.confs.get_mut(&group).expect("a conf").learners.retain(|id| Some(*id) != gone);
-                self.map.groups.get_mut(&group).expect("a group").replicas.retain(|at| Some(at.replica) != gone);
-                None
-            }
-            Phase::AddLearner => {
-                let learners = &mut self.confs.get_mut(&group).expect("a conf").learners;
-                let known: BTreeSet<ReplicaId> = learners.iter().copied().chain(migration.incoming).collect();
-                *learners = known.into_iter().collect();
-                Some(Phase::CatchUp)
-            }
+        let arrived = migration.incoming.and_then(|id| set.get(id)).is_none_or(|at| self.runs(at));
+        let leaves_learner = migration.outgoing.and_then(|id| set.get(id)).is_some_and(|at| at.learner);
+        let conf = self.confs.get_mut(&migration.group).expect("a conf");
+        match migration.phase {
+            _ if migration.cancelled => conf.learners.retain(|id| Some(*id) != migration.incoming),
+            Phase::AddLearner => conf.learners.extend(migration.incoming),
             Phase::CatchUp if !arrived => return,
-            Phase::CatchUp => Some(Phase::JointSwap),
-            Phase::JointSwap => {
-                self.swap(&migration);
-                Some(Phase::LeaveJoint)
-            }
-            Phase::LeaveJoint => {
-                self.confs.get_mut(&group).expect("a conf").voters_outgoing.clear();
-                let set = self.map.groups.get_mut(&group).expect("a group");
-                set.replicas.retain(|at| Some(at.replica) != migration.outgoing);
-                let incoming = set.replicas.iter_mut().filter(|at| Some(at.replica) == migration.incoming);
-                incoming.for_each(|at| at.learner = migration.learner);
-                Some(Phase::Cleanup)
-            }
-            Phase::Cleanup => None,
-        };
-        self.map.version += 1;
-        match next {
-            Some(phase) => self.map.migrations.get_mut(&id).expect("a migration").phase = phase,
-            None => _ = self.map.migrations.remove(&id),
+            Phase::CatchUp | Phase::Cleanup => {}
+            Phase::JointSwap if leaves_learner => conf.learners.retain(|id| Some(*id) != migration.outgoing),
+            Phase::JointSwap => self.swap(&migration),
+            Phase::LeaveJoint => conf.voters_outgoing.clear(),
         }
+        let to = following(&self.map, &migration);
+        self.apply(&MetaCommand::AdvanceMigration { migration: id, from: migration.phase, to, conf_version: 0 });
     }
 
     fn swap(&mut self, migration: &Migration) {
         let conf = self.confs.get_mut(&migration.group).expect("a conf");
-        let before = conf.voters.clone();
+        conf.voters_outgoing.clone_from(&conf.voters);
         conf.voters.retain(|id| Some(*id) != migration.outgoing);
-        conf.learners.retain(|id| Some(*id) != migration.outgoing);
         if let Some(incoming) = migration.incoming.filter(|_| !migration.learner) {
             conf.learners.retain(|id| *id != incoming);
             conf.voters.push(incoming);
-        }
-        if conf.voters != before {
-            conf.voters_outgoing = before;
         }
     }
 }
