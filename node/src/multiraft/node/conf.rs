@@ -80,18 +80,7 @@ impl<S: EntryStore> Group<S> {
     }
 
     /// Puts a step into the log; it is done when it is applied, not when it is proposed (PROTOCOL 12).
-    pub(super) fn propose_step(&mut self, migration: MigrationId, step: ConfStep, map: &ClusterMap) -> bool {
-        let added = match step {
-            ConfStep::AddLearner(replica) => Some(replica),
-            ConfStep::EnterJoint { add, remove: _ } => add,
-            ConfStep::RemoveLearner(_) | ConfStep::LeaveJoint => None,
-        };
-        let set = map.groups.get(&self.id);
-        let at = added.and_then(|added| set?.replicas.iter().find(|at| at.replica == added));
-        if added.is_some() && at.is_none() {
-            return false;
-        }
-        let peers = at.and_then(|at| peer_of(map, at)).into_iter().collect();
+    pub(super) fn propose_step(&mut self, migration: MigrationId, step: ConfStep, peers: Vec<Peer>) -> bool {
         let change = ConfChange { migration, expected_version: self.conf_version, step, peers };
         self.stir();
         let proposed = self.replica.propose_conf(&change).is_ok();

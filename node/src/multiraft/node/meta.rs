@@ -165,7 +165,7 @@ impl<S: EntryStore> Group<S> {
             }
             let Some(change) = self.meta_mut().and_then(|meta| meta.queue.pop_front()) else { return };
             let stamp = env.clock.stamp(self.last_stamp, env.now);
-            let data = command::encode(stamp, &change.command, change.expected_version);
+            let data = command::encode(stamp, change.expected_version, &change.command);
             let proposed = self.replica.propose(data);
             let Some(meta) = self.meta_mut() else { return };
             let Ok(place) = proposed else { return meta.queue.push_front(change) };

@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cluster::progress::{Wanted, wanted_step},
-    consensus::{ConfStep, Role, Standing},
+    consensus::{Role, Standing},
     machine::store::EntryStore,
     types::{GroupId, LogIndex, MigrationId, Now, ReplicaId},
 };
@@ -21,8 +21,6 @@ use crate::{
 const PATIENCE_TICKS: u64 = 60;
 /// Patience with one that gives the leadership back doubles up to this: it is leaving, its clock is wrong, or its state.
 const MAX_PATIENCE_TICKS: u64 = 12_000;
-/// A learner that the map does not know is taken out after so long: by then a newer map would have come.
-const STRAY_TICKS: u64 = 100;
 /// A voter may lack so many entries when it is handed the leadership.
 const HANDOVER_LAG: u64 = 256;
 
@@ -33,22 +31,20 @@ pub(super) struct Steering {
     ready_since: Option<u64>,
     patience_ticks: u64,
     preferred: Option<ReplicaId>,
-    /// Since when there has been a learner that the map does not know.
-    stray_since: Option<u64>,
     /// Whether the node's list of unsteady groups has it.
     listed: bool,
 }
 
 impl Default for Steering {
     fn default() -> Self {
-        Self { ready_since: None, patience_ticks: PATIENCE_TICKS, preferred: None, stray_since: None, listed: false }
+        Self { ready_since: None, patience_ticks: PATIENCE_TICKS, preferred: None, listed: false }
     }
 }
 
 impl Steering {
     /// Another leader, term or role.
     pub(super) fn on_standing(&mut self, before: Standing, now: Standing, preferred: Option<ReplicaId>) {
-        (self.ready_since, self.stray_since) = (None, None);
+        self.ready_since = None;
         // The preferred one has lost it to this one: perhaps it did not want it.
         if now.role == Role::Leader && before.leader.is_some() && before.leader == preferred {
             self.patience_ticks = (self.patience_ticks * 2).min(MAX_PATIENCE_TICKS);
@@ -71,38 +67,17 @@ impl<S: EntryStore> Group<S> {
         if !self.replica.takes_proposals() || self.replica.has_pending_conf() || !self.health.is_serving() {
             return false;
         }
-        let Some(migration) = env.map.migration_of(self.id).copied() else { return self.steer_at_rest(env) };
-        self.steering.ready_since = None;
-        match wanted_step(env.map, &migration, &self.conf, self.own()) {
-            Wanted::Nothing => false,
-            Wanted::Propose(step) => self.propose_step(migration.id, step, env.map),
+        let wanted = wanted_step(env.map, self.id, &self.conf, self.own());
+        if self.migrating || wanted != Wanted::Nothing {
+            self.steering.ready_since = None;
+        }
+        let migration = env.map.migration_of(self.id).map_or(MigrationId(0), |migration| migration.id);
+        match wanted {
+            Wanted::Propose(step, peers) => self.propose_step(migration, step, peers),
             Wanted::TransferAway => self.step_aside(env),
+            Wanted::Nothing if self.migrating => false,
+            Wanted::Nothing => self.hand_to_preferred(env),
         }
-    }
-
-    /// No migration: what an earlier one has left behind, then the leadership.
-    fn steer_at_rest(&mut self, env: &mut Env<'_>) -> bool {
-        if self.replica.is_joint() {
-            return self.propose_step(MigrationId(0), ConfStep::LeaveJoint, env.map);
-        }
-        if let Some(stray) = self.stray_learner(env) {
-            return self.propose_step(MigrationId(0), ConfStep::RemoveLearner(stray), env.map);
-        }
-        self.hand_to_preferred(env)
-    }
-
-    /// A learner that was added by a leader with an old map, after its migration had been given up.
-    fn stray_learner(&mut self, env: &Env<'_>) -> Option<ReplicaId> {
-        let set = env.map.groups.get(&self.id)?;
-        let is_known = |learner: &ReplicaId| set.replicas.iter().any(|at| at.replica == *learner);
-        let stray = self.conf.learners.iter().copied().find(|learner| !is_known(learner));
-        match (stray, self.steering.stray_since) {
-            (None, _) => self.steering.stray_since = None,
-            (Some(_), None) => self.steering.stray_since = Some(env.tick),
-            (Some(_), Some(since)) if env.tick < since + STRAY_TICKS => {}
-            (Some(stray), Some(_)) => return Some(stray),
-        }
-        None
     }
 
     /// This leader is to go: whoever has most of the log takes over, of those that stay.
