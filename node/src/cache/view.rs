@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 
 use crate::{
     cluster::map::ClusterMap,
-    consensus::Role,
+    consensus::{FIRST_INDEX, Role},
     error::Error,
     multiraft::{
         introspect::{
@@ -124,7 +124,7 @@ fn lack(status: &GroupStatus) -> Option<String> {
     }
     let behind = status.commit.0.saturating_sub(status.applied.0);
     match status.applied {
-        LogIndex(0) => Some(format!("{group} has heard of no leader yet")),
+        applied if applied <= FIRST_INDEX => Some(format!("{group} has heard of no leader yet")),
         _ if behind > CAUGHT_UP_ENTRIES => Some(format!("{group} is {behind} entries behind")),
         _ => None,
     }

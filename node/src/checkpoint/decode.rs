@@ -325,7 +325,8 @@ fn conf_from_pb(conf: api::ConfState) -> ConfState {
     }
 }
 
-fn peer_from_pb(peer: pb::Peer) -> Option<Peer> {
+/// Reads `peer_to_pb`.
+pub(crate) fn peer_from_pb(peer: pb::Peer) -> Option<Peer> {
     let pb::Peer { replica, node, incarnation, address } = peer;
     let incarnation = Incarnation::from_bytes(&incarnation)?;
     Some(Peer { replica: ReplicaId(replica), node: NodeId(node), incarnation, address })

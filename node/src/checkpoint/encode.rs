@@ -175,7 +175,8 @@ fn conf_to_pb(conf: &ConfState) -> api::ConfState {
     }
 }
 
-fn peer_to_pb(peer: &Peer) -> pb::Peer {
+/// A peer as a message.
+pub(crate) fn peer_to_pb(peer: &Peer) -> pb::Peer {
     let Peer { replica, node, incarnation, address } = peer;
     pb::Peer { replica: replica.0, node: node.0, incarnation: incarnation.to_bytes(), address: address.clone() }
 }

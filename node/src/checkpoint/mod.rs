@@ -20,6 +20,7 @@ mod encode;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use self::{decode::peer_from_pb, encode::peer_to_pb};
 pub use self::{
     decode::{DecodeError, Decoder, Part, decode_all},
     encode::{Encoder, HashMismatch},

@@ -80,6 +80,11 @@ impl ReplicaLog {
         }
     }
 
+    /// A conf change took effect.
+    pub(super) fn set_conf(&mut self, conf: ConfState) {
+        self.conf = conf;
+    }
+
     pub(super) fn offer(&mut self, snapshot: Option<(SnapshotPoint, ConfState)>) {
         self.offered = snapshot;
     }
@@ -166,7 +171,7 @@ impl Storage for ReplicaLog {
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let serves = |(point, conf): &&(SnapshotPoint, ConfState)| {
             // Behind the truncation it could not be followed by our log; without `to` it would be ignored there.
-            let member = conf.voters.contains(&to) || conf.learners.contains(&to);
+            let member = [&conf.voters, &conf.voters_outgoing, &conf.learners].iter().any(|ids| ids.contains(&to));
             point.index >= request_index.max(self.base.index) && member
         };
         let Some((point, conf)) = self.offered.as_ref().filter(serves) else {

@@ -8,6 +8,7 @@ mod conf;
 mod convert;
 mod log;
 mod logger;
+mod membership;
 mod reads;
 mod replica;
 #[cfg(test)]
@@ -16,5 +17,9 @@ mod tests;
 pub use self::{
     conf::{ConfChange, ConfStep},
     log::SnapshotPoint,
-    replica::{Committed, CommittedKind, Dropped, Output, ReadAnswer, Replica, ReplicaConfig, Role, Standing},
+    membership::PeerProgress,
+    replica::{
+        Committed, CommittedKind, Dropped, FIRST_INDEX, FIRST_TERM, Origin, Output, ReadAnswer, Replica,
+        ReplicaConfig, Role, Standing,
+    },
 };

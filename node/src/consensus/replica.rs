@@ -14,7 +14,7 @@ use raft::{
 };
 
 use super::{
-    convert,
+    conf, convert,
     log::{ReplicaLog, SnapshotPoint},
     logger::logger,
     reads::ReadQueue,
@@ -44,16 +44,48 @@ pub struct ReplicaConfig {
     pub replica: ReplicaId,
     /// The node's life, which makes read contexts unique.
     pub incarnation: Incarnation,
-    /// Voters at the start of the log.
-    pub voters: Vec<ReplicaId>,
-    /// Learners at the start of the log.
-    pub learners: Vec<ReplicaId>,
+    /// What it begins with.
+    pub origin: Origin,
     /// Election timeouts are drawn from `[n, 2n)` ticks.
     pub election_ticks: usize,
     /// Ticks between heartbeats.
     pub heartbeat_ticks: usize,
     /// Decides every election timeout.
     pub seed: u64,
+}
+
+/// The index that every group's log starts behind: its first entry is the next one. Never 0, so that a replica that
+/// begins with nothing lacks something in every log, and is sent a snapshot.
+pub const FIRST_INDEX: LogIndex = LogIndex(1);
+/// The term of that index.
+pub const FIRST_TERM: Term = Term(1);
+
+/// What a replica begins with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It is one of the group's first replicas: all of them begin at [`FIRST_INDEX`] with this configuration. The
+    /// state machine must be told that this index is applied.
+    First {
+        /// Who votes; not empty.
+        voters: Vec<ReplicaId>,
+        /// Who learns.
+        learners: Vec<ReplicaId>,
+    },
+    /// It comes later: it belongs to no configuration and never stands for election until a snapshot tells it one.
+    Empty,
+}
+
+impl Origin {
+    fn begin(&self) -> (SnapshotPoint, ConfState) {
+        let ids = |replicas: &[ReplicaId]| replicas.iter().map(|id| id.0).collect();
+        match self {
+            Self::First { voters, learners } => {
+                let conf = ConfState { voters: ids(voters), learners: ids(learners), ..Default::default() };
+                (SnapshotPoint { index: FIRST_INDEX.0, term: FIRST_TERM.0 }, conf)
+            }
+            Self::Empty => (SnapshotPoint { index: 0, term: 0 }, ConfState::default()),
+        }
+    }
 }
 
 /// What a replica is in its group.
@@ -104,9 +136,9 @@ pub enum CommittedKind {
     Empty,
     /// What was proposed.
     Normal(Bytes),
-    /// A change of the configuration: context first, then the change as raft-rs encodes it.
+    /// A change of the configuration; without [`Replica::apply_conf`] it has no effect.
     ConfChange {
-        /// What the state machine checks before it takes effect.
+        /// [`ConfChange::encode`](super::ConfChange::encode)'s bytes.
         context: Bytes,
     },
 }
@@ -137,29 +169,28 @@ pub struct Output<R> {
 
 /// One replica; `R` is what a waiting read is to the caller.
 pub struct Replica<R> {
-    config: ReplicaConfig,
-    raw: RawNode<ReplicaLog>,
+    pub(super) config: ReplicaConfig,
+    pub(super) raw: RawNode<ReplicaLog>,
     reads: ReadQueue<R>,
     /// Times that came with answers to our read contexts, until raft-rs hands the context out.
     read_times: BTreeMap<Bytes, Timestamp>,
-    standing: Standing,
+    pub(super) standing: Standing,
 }
 
 impl<R> Replica<R> {
-    /// A replica with an empty log.
+    /// A replica with no entry in its log.
     ///
     /// # Panics
     ///
-    /// When the timings are not ones that raft-rs takes; `config` checks them long before.
+    /// When the timings or the first configuration are not ones that raft-rs takes; `config` and the cluster map are
+    /// checked long before.
     #[must_use]
     pub fn new(config: ReplicaConfig) -> Self {
-        let ids = |replicas: &[ReplicaId]| replicas.iter().map(|id| id.0).collect();
-        let conf = ConfState { voters: ids(&config.voters), learners: ids(&config.learners), ..Default::default() };
-        // raft-rs wants an initialised log to start at an index above 0 only when there is a snapshot; ours starts
-        // at 0 on every replica alike, so that the first entry is 1 everywhere.
-        let log = ReplicaLog::new(SnapshotPoint { index: 0, term: 0 }, conf);
+        let (base, conf) = config.origin.begin();
+        let log = ReplicaLog::new(base, conf);
         let raft_config = Config {
             id: config.replica.0,
+            applied: base.index,
             election_tick: config.election_ticks,
             heartbeat_tick: config.heartbeat_ticks,
             min_election_tick: config.election_ticks,
@@ -176,7 +207,7 @@ impl<R> Replica<R> {
             read_only_option: ReadOnlyOption::Safe,
             ..Config::default()
         };
-        let raw = RawNode::new(&raft_config, log, &logger()).expect("timings were checked by config");
+        let raw = RawNode::new(&raft_config, log, &logger()).expect("what was checked long before");
         let reads = ReadQueue::new(config.replica, config.incarnation);
         let standing =
             Standing { role: Role::Follower, term: Term(0), leader: None, commit: LogIndex(0), last: LogIndex(0) };
@@ -215,7 +246,7 @@ impl<R> Replica<R> {
         self.raw.raft.lead_transferee.is_some()
     }
 
-    /// Whether it is the only voter, so that whatever it has applied is all there is.
+    /// Whether it is the only voter, so that whatever it has applied is all there is. Never in a joint configuration.
     #[must_use]
     pub fn is_sole_voter(&self) -> bool {
         self.raw.raft.prs().is_singleton() && self.is_leader()
@@ -277,6 +308,7 @@ impl<R> Replica<R> {
                 Err(format!("a heartbeat commits {}; the log ends at {}", message.commit, self.standing.last))
             }
             MessageType::MsgAppend if message.index == u64::MAX => Err("an append after the last index".to_owned()),
+            MessageType::MsgSnapshot => conf::check_conf(message.get_snapshot().get_metadata().get_conf_state()),
             _ => Ok(()),
         }
     }
@@ -386,7 +418,7 @@ impl<R> Replica<R> {
 
     /// After every call into raft-rs: a seeded election timeout in the place of its random one, and reads that
     /// lost their leader go back to the queue.
-    fn settle(&mut self) {
+    pub(super) fn settle(&mut self) {
         let raft = &mut self.raw.raft;
         let role = match raft.state {
             StateRole::Leader => Role::Leader,
@@ -438,7 +470,9 @@ impl<R> Replica<R> {
     pub fn stamps_after(&self, index: LogIndex) -> Vec<Timestamp> {
         let context = raft::GetEntriesContext::empty(false);
         let entries = self.raw.raft.raft_log.entries(index.0 + 1, None, context).unwrap_or_default();
-        entries.iter().filter_map(|entry| codec::peek_stamp(&entry.data)).collect()
+        // The data of a conf change is raft-rs's.
+        let normal = entries.iter().filter(|entry| entry.get_entry_type() == EntryType::EntryNormal);
+        normal.filter_map(|entry| codec::peek_stamp(&entry.data)).collect()
     }
 
     /// Drops the log up to and including an applied index.
@@ -452,16 +486,11 @@ impl<R> Replica<R> {
         self.raw.store().take_wanted()
     }
 
-    /// Offers a complete snapshot, taken under the present configuration; `None` takes the offer back.
-    pub fn offer_snapshot(&mut self, point: Option<SnapshotPoint>) {
-        let conf = self.raw.raft.prs().conf().to_conf_state();
-        self.raw.mut_store().offer(point.map(|point| (point, conf)));
-    }
-
-    /// The present configuration.
-    #[must_use]
-    pub fn conf(&self) -> v1::ConfState {
-        convert::conf_to_wire(&self.raw.raft.prs().conf().to_conf_state())
+    /// Offers a complete snapshot with the configuration *at its index*, which may be an earlier one than
+    /// [`Self::conf`]; `None` takes the offer back.
+    pub fn offer_snapshot(&mut self, snapshot: Option<(SnapshotPoint, v1::ConfState)>) {
+        let snapshot = snapshot.map(|(point, conf)| (point, convert::conf_from_wire(conf)));
+        self.raw.mut_store().offer(snapshot);
     }
 
     /// How sending a snapshot ended; without it raft-rs waits for ever.
@@ -490,7 +519,8 @@ impl<R> Replica<R> {
     /// Hands the leadership to a voter that is nearly level; says whether that was begun (PROTOCOL 14). Under load
     /// none is level at any moment, so the last entries are sent within the transfer.
     pub fn transfer_to(&mut self, to: ReplicaId) -> bool {
-        let voter = self.raw.raft.prs().conf().voters().contains(to.0);
+        // Who votes in the outgoing half only would have to hand it on before the joint configuration can end.
+        let voter = self.is_voter(to);
         // raft-rs brings it level while proposals wait, and only then tells it to stand for election.
         let close =
             |(id, matched): &(ReplicaId, LogIndex)| *id == to && matched.0 + TRANSFER_LAG >= self.standing.last.0;

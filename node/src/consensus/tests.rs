@@ -5,6 +5,7 @@
 //! in [`Script::line`]. What holds in every script is asserted as it runs: entries are handed out once, in order and
 //! the same on every replica, and no read is answered twice.
 
+mod membership;
 mod timeouts;
 
 use std::{
@@ -75,8 +76,10 @@ fn config(replica: u64, voters: u64, learners: u64, seed: u64) -> ReplicaConfig 
         generation: 1,
         replica: ReplicaId(replica),
         incarnation: Incarnation(u128::from(replica)),
-        voters: (1..=voters).map(ReplicaId).collect(),
-        learners: (voters + 1..=voters + learners).map(ReplicaId).collect(),
+        origin: Origin::First {
+            voters: (1..=voters).map(ReplicaId).collect(),
+            learners: (voters + 1..=voters + learners).map(ReplicaId).collect(),
+        },
         election_ticks: ELECTION_TICKS,
         heartbeat_ticks: HEARTBEAT_TICKS,
         seed,
@@ -90,6 +93,17 @@ struct Peer {
     stamp: Timestamp,
     standing: Standing,
     applied: LogIndex,
+    /// What a machine would keep: how many conf changes took effect.
+    conf_version: u64,
+}
+
+impl Peer {
+    fn new(id: u64, config: ReplicaConfig) -> Self {
+        let applied = if config.origin == Origin::Empty { LogIndex(0) } else { FIRST_INDEX };
+        let replica = Replica::new(config);
+        let standing = replica.standing();
+        Self { replica, stamp: Timestamp(id * 1_000), standing, applied, conf_version: 0 }
+    }
 }
 
 #[derive(Default)]
@@ -100,6 +114,9 @@ struct Script {
     cut: BTreeSet<(u64, u64)>,
     /// What was committed: the same on every replica.
     log: BTreeMap<LogIndex, (Term, CommittedKind)>,
+    /// The configurations that came into force, with their versions; the same on every replica.
+    confs: BTreeMap<LogIndex, (u64, v1::ConfState)>,
+    seed: u64,
     answered: BTreeSet<u64>,
     out: String,
 }
@@ -120,6 +137,9 @@ impl Script {
             ["queue"] => self.show_queue(),
             ["cut", id] => self.isolate(number(id)),
             ["heal"] => self.cut.clear(),
+            ["spare", id] => self.spare(number(id)),
+            ["kill", id] => self.kill(number(id)),
+            ["members"] => self.members(),
             ["status"] => self.status(),
             ["step", id, ref fields @ ..] => self.receive(message(number(id), fields)),
             [verb, target, ref rest @ ..] => self.ask(verb, target, rest),
@@ -175,9 +195,15 @@ impl Script {
             ("offer", [index]) => {
                 let index = LogIndex(number(index));
                 let term = replica.term_at(index).expect("the log has it").0;
-                replica.offer_snapshot(Some(SnapshotPoint { index: index.0, term }));
+                let (_, conf) = conf_at(&self.confs, index);
+                replica.offer_snapshot(Some((SnapshotPoint { index: index.0, term }, conf)));
                 String::new()
             }
+            ("conf", [version, step @ ..]) => match replica.propose_conf(&membership::change(version, step)) {
+                Ok((index, term)) => format!("proposed at {index} in term {term}"),
+                Err(Dropped) => "dropped".to_owned(),
+            },
+            ("progress", []) => membership::progress(replica),
             ("wants", []) => format!("wants a snapshot: {}", replica.wants_snapshot()),
             ("report", [how @ ("ok" | "failed")]) => {
                 replica.report_snapshot(to.expect("from>to"), *how == "ok");
@@ -213,13 +239,11 @@ impl Script {
                 _ => panic!("unknown option {option}"),
             }
         }
-        let peer = |id| {
-            let replica = Replica::new(config(id, voters, learners, seed));
-            let standing = replica.standing();
-            (id, Peer { replica, stamp: Timestamp(id * 1_000), standing, applied: LogIndex(0) })
-        };
+        let peer = |id| (id, Peer::new(id, config(id, voters, learners, seed)));
+        let peers: BTreeMap<u64, Peer> = (1..=voters + learners).map(peer).collect();
+        let confs = BTreeMap::from([(FIRST_INDEX, (0, peers[&1].replica.conf()))]);
         let out = mem::take(&mut self.out);
-        *self = Self { peers: (1..=voters + learners).map(peer).collect(), out, ..Self::default() };
+        *self = Self { peers, confs, seed, out, ..Self::default() };
     }
 
     /// Ticks without a delivery; of all replicas, or those named.
@@ -267,7 +291,8 @@ impl Script {
 
     fn receive(&mut self, message: v1::RaftMessage) {
         let id = message.to;
-        if let Err(error) = self.peers.get_mut(&id).expect("a replica").replica.step(message) {
+        let Some(peer) = self.peers.get_mut(&id) else { return };
+        if let Err(error) = peer.replica.step(message) {
             self.say(format_args!("{id} refuses: {error}"));
         }
         self.take(id);
@@ -290,11 +315,18 @@ impl Script {
             if let Some(SnapshotPoint { index, term }) = install {
                 peer.applied = LogIndex(index);
                 peer.replica.applied(peer.applied);
+                let (version, conf) = conf_at(&self.confs, peer.applied);
+                assert_eq!(peer.replica.conf(), conf, "{id} has another configuration at {index}");
+                peer.conf_version = version;
                 self.say(format_args!("{id} installs a snapshot at {index}, term {term}"));
             }
             self.queue.extend(messages.into_iter().filter(|message| !self.cut.contains(&(message.from, message.to))));
+            let last = committed.last().map(|entry| entry.index);
             for entry in committed {
                 self.apply(id, entry);
+            }
+            if let Some(last) = last {
+                self.peers.get_mut(&id).expect("a replica").replica.applied(last);
             }
             for ReadAnswer { index, now, reads } in reads {
                 self.say(format_args!("{id} answers {reads:?} at {index}, now {now}"));
@@ -311,13 +343,12 @@ impl Script {
         let peer = self.peers.get_mut(&id).expect("a replica");
         assert_eq!(index, peer.applied.next(), "{id} is handed a gap or an entry twice");
         peer.applied = index;
-        peer.replica.applied(index);
         let first = self.log.entry(index).or_insert_with(|| (term, kind.clone()));
         assert_eq!(*first, (term, kind.clone()), "{id} applies another entry at {index}");
         match kind {
             CommittedKind::Empty => self.say(format_args!("{id} applies {index}: an empty entry of term {term}")),
             CommittedKind::Normal(data) => self.say(format_args!("{id} applies {index}: {}", data.escape_ascii())),
-            CommittedKind::ConfChange { .. } => self.say(format_args!("{id} applies {index}: a conf change")),
+            CommittedKind::ConfChange { context } => self.apply_conf(id, index, &context),
         }
     }
 
@@ -364,6 +395,9 @@ fn show(message: &v1::RaftMessage) -> String {
     if let Some(meta) = &message.snapshot {
         let conf = meta.conf.clone().unwrap_or_default();
         let _ = write!(out, " snapshot {} of {:?} and {:?}", meta.index, conf.voters, conf.learners);
+        if !conf.voters_outgoing.is_empty() {
+            let _ = write!(out, " from {:?}", conf.voters_outgoing);
+        }
     }
     out += if *reject { " reject" } else { "" };
     if *read_now_ms != 0 {
@@ -372,11 +406,17 @@ fn show(message: &v1::RaftMessage) -> String {
     out
 }
 
+/// The version and the configuration in force at an index.
+fn conf_at(confs: &BTreeMap<LogIndex, (u64, v1::ConfState)>, index: LogIndex) -> (u64, v1::ConfState) {
+    confs.range(..=index).next_back().expect("the first one").1.clone()
+}
+
 fn number<T: std::str::FromStr>(word: &str) -> T {
     word.parse().unwrap_or_else(|_| panic!("not a number: {word}"))
 }
 
-/// A message that the script makes up; `entries=INDEX:TYPE,…`, `snapshot=INDEX:TERM` of three voters.
+/// A message that the script makes up; `entries=INDEX:TYPE,…`, `snapshot=INDEX:TERM` of three voters
+/// unless `voters=`, `outgoing=`, `learners=` and `leave=auto` say otherwise.
 fn message(to: u64, fields: &[&str]) -> v1::RaftMessage {
     let mut message = v1::RaftMessage { group: 1, generation: 1, to, ..Default::default() };
     for field in fields {
@@ -388,11 +428,24 @@ fn message(to: u64, fields: &[&str]) -> v1::RaftMessage {
             ("index", n) => message.index = number(n),
             ("commit", n) => message.commit = number(n),
             ("snapshot", point) => message.snapshot = Some(snapshot(point)),
+            ("voters", list) => conf_of(&mut message).voters = ids(list),
+            ("outgoing", list) => conf_of(&mut message).voters_outgoing = ids(list),
+            ("learners", list) => conf_of(&mut message).learners = ids(list),
+            ("leave", "auto") => conf_of(&mut message).auto_leave = true,
             ("entries", list) => message.entries = list.split(',').map(|e| entry(e, message.term)).collect(),
             _ => panic!("unknown field {field}"),
         }
     }
     message
+}
+
+/// The configuration of a made-up snapshot.
+fn conf_of(message: &mut v1::RaftMessage) -> &mut v1::ConfState {
+    message.snapshot.as_mut().and_then(|meta| meta.conf.as_mut()).expect("snapshot=INDEX:TERM comes first")
+}
+
+fn ids(list: &str) -> Vec<u64> {
+    list.split(',').filter(|id| !id.is_empty()).map(number).collect()
 }
 
 fn entry(word: &str, term: u64) -> v1::LogEntry {

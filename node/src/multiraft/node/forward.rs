@@ -167,6 +167,9 @@ impl<S: EntryStore> Node<S> {
                 self.out.answer(batch, Answer::NotApplied { leader: None });
             }
         }
+        if !frame.reports.is_empty() {
+            self.report.begin_again();
+        }
         for (id, group) in &mut self.groups {
             let lost = frame.raft.iter().any(|message| message.group == id.0);
             let replica = group.others().find(|(_, node)| lost && *node == to).map(|(replica, _)| replica);

@@ -12,11 +12,13 @@ use super::{
     LANES, Node,
     beds::Bed,
     group::{Env, Group},
+    meta::Meta,
 };
 use crate::{
+    consensus::FIRST_INDEX,
     faults::Fault,
     machine::store::EntryStore,
-    types::{GroupId, LogIndex, NodeId, Now, ReplicaId, Term},
+    types::{GroupId, LogIndex, NodeId, Now, ReplicaId},
 };
 
 /// `Sleep.kind`: the leader asks.
@@ -118,7 +120,7 @@ impl<S: EntryStore> Group<S> {
             self.wake();
         }
         // Leaders begin spread over the nodes, without waiting for a timeout.
-        if env.tick == 1 && self.first_leader && self.replica.standing().term == Term(0) {
+        if env.tick == 1 && self.first_leader && self.replica.standing().last == FIRST_INDEX {
             self.replica.campaign();
         }
         self.on_tick(env);
@@ -153,6 +155,13 @@ impl<S: EntryStore> Group<S> {
             && self.health.is_serving()
             && !self.is_capturing()
             && !self.snapshots.is_offering()
+            && !self.meta().is_some_and(Meta::is_busy)
+            && !self.is_changing()
+    }
+
+    /// Whether its replicas come or go.
+    fn is_changing(&self) -> bool {
+        self.migrating || self.replica.has_pending_conf() || self.replica.is_joint()
     }
 
     fn ask_to_sleep(&mut self, env: &mut Env<'_>) {
@@ -183,7 +192,8 @@ impl<S: EntryStore> Group<S> {
 
     fn sleep_if_agreed(&mut self) {
         let Rest::Asking { index, agreed, .. } = &self.rest else { return };
-        let all = self.others().all(|(replica, _)| agreed.contains(&replica));
+        let own = self.own();
+        let all = self.conf_members().all(|replica| replica == own || agreed.contains(&replica));
         if all && self.replica.is_level(*index) && self.is_quiet() {
             self.rest = Rest::Asleep;
         }

@@ -9,7 +9,7 @@ use super::{
     hashes::Health,
 };
 use crate::{
-    cluster::map::ReplicaSet,
+    cluster::map::{ClusterMap, ReplicaSet},
     consensus::Role,
     error::Error,
     machine::{command::Op, store::EntryStore},
@@ -51,9 +51,13 @@ enum Way {
 }
 
 impl Route {
-    pub(super) fn new(own: NodeId, set: &ReplicaSet) -> Self {
-        let members = set.replicas.iter().map(|at| at.node).filter(|node| *node != own).collect();
+    pub(super) fn new(members: Vec<NodeId>) -> Self {
         Self { members, hint: None, next_member: 0, parked: VecDeque::new() }
+    }
+
+    /// Who can be asked for a group: the nodes of its voters that live, `own` excluded.
+    pub(super) fn members(own: NodeId, map: &ClusterMap, set: &ReplicaSet) -> Vec<NodeId> {
+        set.voters().filter(|at| at.node != own && map.is_alive(at)).map(|at| at.node).collect()
     }
 
     /// Whether it holds as much as it may for other nodes' clients; a node's own are bounded by their permits.
@@ -84,6 +88,11 @@ impl Route {
 
     fn way<S: EntryStore>(&mut self, group: Option<&Group<S>>, batch: &Batch) -> Way {
         match group {
+            // One that waits for its first snapshot may not even know that the group has a leader.
+            Some(group) if group.is_infant() && group.leader_node().is_none() => {
+                let guess = self.guess();
+                elsewhere(batch, guess)
+            }
             Some(group) if group.health == Health::Serving => way_by_replica(group, batch),
             Some(group) if !group.health.is_stopped() => match group.leader_node() {
                 // A corrupt replica still votes, but answers nothing; a corrupt leader is handing over.
@@ -105,7 +114,8 @@ fn way_by_replica<S: EntryStore>(group: &Group<S>, batch: &Batch) -> Way {
         (Role::Leader, _) if group.replica.takes_proposals() => Way::Write,
         // The leadership is being handed over: proposals queue until it is clear who leads (PROTOCOL 14).
         (Role::Leader, _) => Way::Wait,
-        (Role::Follower, Some(_)) if batch.is_read_only() => Way::Read,
+        // One that has not caught up, or is on its way out, would let the reader wait.
+        (Role::Follower, Some(_)) if batch.is_read_only() && group.replica.is_voter(group.own()) => Way::Read,
         (Role::Follower, Some(leader)) => elsewhere(batch, Some(leader)),
         (Role::Follower | Role::Candidate, _) => match batch.origin {
             Origin::Local(_) => Way::Wait,
@@ -134,6 +144,12 @@ impl Routes {
 
     pub(super) fn get_mut(&mut self, group: GroupId) -> Option<&mut Route> {
         self.by_group.get_mut(&group)
+    }
+
+    pub(super) fn set_members(&mut self, group: GroupId, members: Vec<NodeId>) {
+        if let Some(route) = self.by_group.get_mut(&group) {
+            route.members = members;
+        }
     }
 
     /// Lets a batch wait for its group's next turn; gives it back if there is no such group.
