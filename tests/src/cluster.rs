@@ -172,6 +172,8 @@ impl Cluster {
                 ("--peers", peers.join(",")),
                 ("--shards", "16".to_owned()),
                 ("--replication", replication.clone()),
+                // No proxy stands in front.
+                ("--linger", "200ms".to_owned()),
             ];
             let own = own.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
             let flags =

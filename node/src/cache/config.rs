@@ -11,7 +11,7 @@ use crate::{
     types::NodeId as Member,
 };
 
-use super::node::NodeOptions;
+use super::{enter::Entry, node::NodeOptions};
 
 /// A member's number, as users write it: 1 and up.
 pub type NodeId = u64;
@@ -175,8 +175,11 @@ impl CacheConfig {
                     ..SharedSettings::default()
                 },
             },
-            members,
+            advertise: self.raft_addr.to_string(),
+            entry: Entry::Listed(members),
             client_address: String::new(),
+            host: String::new(),
+            zone: String::new(),
             workers: default_workers(num_shards),
             timings: Timings {
                 tick_ms: tick_interval_ms,

@@ -3,8 +3,12 @@
 
 mod config;
 mod distributed;
+mod enter;
+mod govern;
 mod node;
 mod pump;
+mod readers;
+mod ready;
 mod router;
 pub mod store;
 mod view;
@@ -12,6 +16,7 @@ mod view;
 pub use self::{
     config::{CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, default_replication, default_workers},
     distributed::DistributedCache,
+    enter::Entry,
     node::{NodeOptions, RunningNode, StartingNode},
     router::Router,
     view::NodeView,

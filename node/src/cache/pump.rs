@@ -39,14 +39,19 @@ pub(super) async fn run(runtime: RuntimeHandle, metrics: NodeMetrics, stop: Canc
     }
 }
 
+/// A replica that came back counts from 0.
+fn grown(now: u64, last: u64) -> u64 {
+    now.checked_sub(last).unwrap_or(now)
+}
+
 fn raise(metrics: &NodeMetrics, shard: &ShardMetrics, now: &Counters, last: &Counters) {
-    shard.proposed(now.entries_proposed - last.entries_proposed);
-    shard.read(now.reads - last.reads);
-    for _ in last.leader_changes..now.leader_changes {
+    shard.proposed(grown(now.entries_proposed, last.entries_proposed));
+    shard.read(grown(now.reads, last.reads));
+    for _ in 0..grown(now.leader_changes, last.leader_changes) {
         shard.leader_changed();
     }
-    metrics.evictions.inc_by(now.evictions - last.evictions);
+    metrics.evictions.inc_by(grown(now.evictions, last.evictions));
     metrics.expirations.inc_by(now.expirations.saturating_sub(last.expirations));
-    metrics.snapshots_sent.inc_by(now.snapshots_sent - last.snapshots_sent);
-    metrics.snapshots_received.inc_by(now.snapshots_installed - last.snapshots_installed);
+    metrics.snapshots_sent.inc_by(grown(now.snapshots_sent, last.snapshots_sent));
+    metrics.snapshots_received.inc_by(grown(now.snapshots_installed, last.snapshots_installed));
 }

@@ -55,7 +55,11 @@ impl Board {
     }
 
     /// Whether what this node has published of a shard is all that there is: it leads and nobody else votes, so that
-    /// no other leader can have answered anything. Holds as long as the set of voters is fixed.
+    /// no other leader can have answered anything.
+    ///
+    /// When voters are added, their group's leader says so ([`Event::Leader`]) as it applies the configuration, and the
+    /// worker notes that before it sends a frame: no other node can acknowledge anything under the new configuration
+    /// while this still holds.
     #[must_use]
     pub fn is_sole(&self, shard: ShardId) -> bool {
         self.shards.get(shard as usize).is_some_and(|place| place.sole.load(Ordering::Acquire))
@@ -111,7 +115,7 @@ impl Board {
         desk.frames_received.fetch_add(received, Ordering::Relaxed);
     }
 
-    /// The workers have stopped: what was published is of the past.
+    /// What was published is of the past: the workers have stopped, or the cluster goes on without them.
     pub(super) fn close(&self) {
         for place in &self.shards {
             place.sole.store(false, Ordering::Release);
@@ -128,6 +132,16 @@ impl Board {
         groups.extend(changed.into_iter().map(|status| (status.group, status)));
     }
 
+    /// There is no replica of the group here any more; a later one begins without its past.
+    pub(super) fn forget(&self, worker: u32, group: GroupId) {
+        self.desks[worker as usize].groups.lock().remove(&group);
+        if let Some(place) = group.shard().and_then(|shard| self.shards.get(shard as usize)) {
+            place.sole.store(false, Ordering::Release);
+            place.silent.store(false, Ordering::Release);
+        }
+    }
+
+    /// Before anything leaves that follows from it.
     pub(super) fn note(&self, event: &Event) {
         let group = match event {
             Event::Leader { group, .. } | Event::Health { group, .. } => group,
