@@ -1,9 +1,11 @@
 //! Who belongs to the cluster, and how one comes to be.
 //!
 //! [`map`] is the cluster as its members agreed on it, [`initial`] lays out the first one, [`formation`] is the vote
-//! of a static list that makes it (PROTOCOL 10). All of them are pure: `network::form` carries their messages.
+//! of a static list that makes it (PROTOCOL 10). These are pure: `network::form` carries their messages.
+//! [`discovery`] does I/O: it finds the addresses of other nodes, and decides nothing.
 
 pub mod command;
+pub mod discovery;
 pub mod formation;
 pub mod initial;
 pub mod map;
