@@ -35,6 +35,7 @@ fn map(nodes: u64, settings: SharedSettings) -> ClusterMap {
     let set = |group: u64| ReplicaSet {
         generation: 1,
         changes: 0,
+        conf_version: 0,
         replicas: (1..=nodes)
             .map(|node| ReplicaAt {
                 replica: ReplicaId(group * 10 + node),
