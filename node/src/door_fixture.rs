@@ -175,6 +175,8 @@ impl Introspect for FakeNode {
                 bytes: machine.weight_bytes(),
                 state_hash: format!("{:032x}", machine.state_hash()),
                 followers: vec![FollowerStatus { node: 2, matched: applied, lag_entries: 0 }],
+                health: "serving",
+                ops_per_second: 0.5,
             }
         };
         (0..).zip(&self.inner.machines).map(status).collect()

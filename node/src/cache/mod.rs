@@ -3,8 +3,12 @@
 
 mod config;
 mod distributed;
+mod govern;
+mod initiate;
+mod moves;
 mod node;
 mod pump;
+mod rates;
 mod router;
 pub mod store;
 mod view;

@@ -11,7 +11,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    pump,
+    moves, pump,
     router::{Joined, Router},
     store::{StoreConfig, entry_store},
     view::NodeView,
@@ -189,7 +189,8 @@ impl StartingNode {
             metrics: metrics.clone(),
         });
         tokio::spawn(log_events(events));
-        tokio::spawn(pump::run(handle, metrics.clone(), stop.clone()));
+        tokio::spawn(pump::run(handle, view.clone(), metrics.clone(), stop.clone()));
+        tokio::spawn(moves::run(view.clone(), metrics.clone(), stop.clone()));
         Ok(RunningNode { router, view, metrics, map, runtime, stop, grpc })
     }
 }

@@ -6,7 +6,9 @@ use proptest::prelude::*;
 
 use super::{ClusterSpec, SpecError, initial_map};
 use crate::{
-    cluster::map::{ClusterMap, FeatureLevels, MAX_META_VOTERS, Member, MemberState, SUPPORTED_LEVELS, SharedSettings},
+    cluster::map::{
+        ClusterMap, FeatureLevels, MAX_META_VOTERS, Member, MemberState, SUPPORTED_LEVELS, SharedSettings,
+    },
     partitioning::SlotHash,
     types::{ClusterUid, GroupId, Incarnation, NodeId},
 };

@@ -123,8 +123,9 @@ fn group_from(wire: v1::ReplicaSet) -> Result<(GroupId, ReplicaSet), MapError> {
 }
 
 fn migration_from(wire: &v1::Migration) -> Result<(MigrationId, Migration), MapError> {
-    let v1::Migration { id, group, incoming, outgoing, learner, phase, reason, cancelled, started_ms, promoted, .. } =
-        *wire;
+    let v1::Migration {
+        id, group, incoming, outgoing, learner, phase, reason, cancelled, started_ms, promoted, ..
+    } = *wire;
     let at = |name: &str| format!("migration {id} {name}");
     let replica = |id: u64| (id != 0).then_some(ReplicaId(id));
     let phase = phase_from(phase).ok_or_else(|| wrong(at("phase"), format!("{phase} is unknown")))?;
