@@ -99,6 +99,7 @@ pub(super) fn member_report(status: MemberStatus) -> v1::MemberReport {
         learners,
         preferred,
         leads,
+        replicas,
         silent_ms,
         used_bytes,
         limit_bytes,
@@ -120,6 +121,7 @@ pub(super) fn member_report(status: MemberStatus) -> v1::MemberReport {
         limit_bytes,
         map_version,
         leads,
+        replicas,
     }
 }
 

@@ -71,6 +71,8 @@ pub struct MemberStatus {
     pub preferred: u32,
     /// Shards that it leads, by their last report.
     pub leads: u32,
+    /// Replicas of all groups on it, the meta group included: what a drain has to move.
+    pub replicas: u32,
     /// Milliseconds since the meta leader heard of it.
     pub silent_ms: Option<u64>,
     /// Bytes that its replicas hold.
@@ -172,6 +174,7 @@ pub fn members(map: &ClusterMap, health: Option<&Health>) -> Vec<MemberStatus> {
             learners,
             preferred,
             leads,
+            replicas: map.groups.values().flat_map(|set| &set.replicas).filter(|at| at.node == *node).count() as u32,
             silent_ms: heard.map(|heard| heard.silent_ms),
             used_bytes: heard.map(|heard| heard.used_bytes),
             limit_bytes: heard.and_then(|heard| heard.limit_bytes),
