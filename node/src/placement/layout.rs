@@ -79,7 +79,8 @@ impl<'a> Layout<'a> {
     fn settle(&mut self) {
         let mut leaving = BTreeSet::new();
         for migration in self.map.migrations.values() {
-            leaving.extend(if migration.cancelled { migration.incoming } else { migration.outgoing });
+            let undone = migration.incoming.filter(|_| !migration.promoted);
+            leaving.extend(if migration.cancelled { undone } else { migration.outgoing });
             let node = migration.incoming.and_then(|replica| self.map.node_of(migration.group, replica));
             if let Some(node) = node {
                 *self.pledged.entry(node).or_default() += self.bytes_of(migration.group);

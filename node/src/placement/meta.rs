@@ -3,7 +3,7 @@
 use crate::{
     cluster::{
         command::Incoming,
-        map::{MemberState, Reason, ReplicaAt, ReplicaSet},
+        map::{MAX_META_VOTERS, MemberState, Reason, ReplicaAt, ReplicaSet},
     },
     placement::{
         nodes,
@@ -11,9 +11,6 @@ use crate::{
     },
     types::{GroupId, NodeId, ReplicaId},
 };
-
-/// Voters of the meta group at most: more would only slow its commits down.
-const MAX_VOTERS: usize = 5;
 
 impl Planner<'_> {
     /// At most one change: the group is busy after it.
@@ -37,7 +34,7 @@ impl Planner<'_> {
 
     /// How many should vote: the largest odd number that the nodes allow which stay.
     fn wanted_meta_voters(&self) -> usize {
-        let most = nodes::staying(self.map).count().min(MAX_VOTERS);
+        let most = nodes::staying(self.map).count().min(MAX_META_VOTERS);
         if most.is_multiple_of(2) { most.saturating_sub(1) } else { most }
     }
 

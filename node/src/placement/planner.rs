@@ -98,6 +98,9 @@ impl<'a> Planner<'a> {
         }
         let health = self.health.groups.get(&group).ok_or(Unsettled::NoLeader)?;
         let conf = &health.conf;
+        if health.conf_version < set.conf_version {
+            return Err(Unsettled::Differs);
+        }
         if !conf.voters_outgoing.is_empty() || !conf.learners_next.is_empty() {
             return Err(Unsettled::Joint);
         }
@@ -174,8 +177,7 @@ impl<'a> Planner<'a> {
     /// Cancels migrations that bring a replica to a node which is gone or is itself to be emptied.
     pub(super) fn cancel_hopeless(&mut self) {
         let hopeless = |migration: &&Migration| {
-            let set = self.map.groups.get(&migration.group);
-            let at = |replica| set?.replicas.iter().find(|at| at.replica == replica);
+            let at = |replica| self.map.groups.get(&migration.group)?.get(replica);
             let lost = |at: &ReplicaAt| !self.map.is_alive(at) || !nodes::stays(self.map, at.node);
             let undecided = !migration.cancelled && migration.phase < Phase::JointSwap;
             undecided && migration.incoming.and_then(at).is_some_and(lost)
