@@ -2,6 +2,7 @@
 //! Moka tier, and the library's [`DistributedCache`]. The only module that knows Moka.
 
 mod config;
+mod coordinator;
 mod distributed;
 mod govern;
 mod initiate;
@@ -15,6 +16,9 @@ mod view;
 
 pub use self::{
     config::{CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, default_replication, default_workers},
+    coordinator::{
+        MultiRaftBuilder, MultiRaftCoordinator, MultiRaftStats, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
+    },
     distributed::DistributedCache,
     node::{NodeOptions, RunningNode, StartingNode},
     router::Router,

@@ -37,6 +37,7 @@ pub(super) enum Mail {
     Snapshot(Box<ReceivedSnapshot>),
     SnapshotSent { group: GroupId, to: ReplicaId, ok: bool },
     Transfer { group: GroupId, to: NodeId },
+    Hint { group: GroupId, leader: NodeId },
     Resign,
     Stop,
 }

@@ -143,6 +143,7 @@ impl<S: EntryStore> Worker<S> {
             Mail::Snapshot(snapshot) => Input::Snapshot(snapshot),
             Mail::SnapshotSent { group, to, ok } => Input::SnapshotSent { group, to, ok },
             Mail::Transfer { group, to } => Input::TransferLeader { group, to },
+            Mail::Hint { group, leader } => Input::LeaderHint { group, leader },
             Mail::Resign => Input::Resign,
         };
         self.node.input(now, input);
