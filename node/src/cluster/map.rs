@@ -90,6 +90,20 @@ pub enum MemberState {
     Removed,
 }
 
+impl MemberState {
+    /// Its name in tables, metrics and the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Up => "up",
+            Self::Draining => "draining",
+            Self::Down => "down",
+            Self::Removed => "removed",
+        }
+    }
+}
+
 /// A range of feature levels, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeatureLevels {

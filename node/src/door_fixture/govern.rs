@@ -9,11 +9,8 @@ use crate::{
     checkpoint::ConfState,
     cluster::{
         ClusterMap,
-        command::{Incoming, MetaCommand, Refused},
-        map::{
-            ClusterMap as Map, Member, MemberState, Migration, Phase, ReplicaAt, ReplicaSet, SUPPORTED_LEVELS,
-            SharedSettings,
-        },
+        command::{self, MetaCommand, Refused},
+        map::{Member, MemberState, ReplicaAt, ReplicaSet, SUPPORTED_LEVELS, SharedSettings},
     },
     multiraft::{
         govern::{Govern, GovernError, Initiate},
@@ -23,6 +20,9 @@ use crate::{
     placement::{GroupHealth, Health, NodeHealth, PeerHealth},
     types::{ClusterUid, GroupId, Incarnation, MigrationId, NodeId, ReplicaId},
 };
+
+/// Log time of the fake meta group.
+const NOW_MS: u64 = 1_000;
 
 /// The meta group of the fake node.
 #[derive(Default)]
@@ -54,7 +54,7 @@ pub(crate) fn map(nodes: u64, shards: u32, replication_factor: u32) -> ClusterMa
             let (replica, incarnation) = (ReplicaId(next - 1), Incarnation(u128::from(node)));
             ReplicaAt { replica, node: NodeId(node), incarnation, learner: false }
         };
-        ReplicaSet { generation: 1, replicas: (0..size).map(&mut at).collect(), changes: 0 }
+        ReplicaSet { generation: 1, replicas: (0..size).map(&mut at).collect(), changes: 0, ..ReplicaSet::default() }
     };
     let mut groups = BTreeMap::from([(GroupId::META, set(0, nodes.min(5)))]);
     groups.extend((0..shards).map(|shard| (GroupId::of_shard(shard), set(shard.into(), replication_factor.into()))));
@@ -154,61 +154,11 @@ impl Govern for FakeNode {
             return Err(Refused::Version { expected, actual: map.version }.into());
         }
         let mut newer = (**map).clone();
-        apply(&mut newer, &command);
-        newer.version += 1;
+        command::apply(&mut newer, NOW_MS, None, &command)?;
         self.meta().committed.lock().push(command);
         let newer = Arc::new(newer);
         *place = Some(newer.clone());
         Ok(newer)
-    }
-}
-
-/// As far as Admin's answers show it; the rules themselves are tested where they are.
-fn apply(map: &mut Map, command: &MetaCommand) {
-    match command {
-        MetaCommand::SetState { node, state, .. } => {
-            if let Some(member) = map.members.get_mut(node) {
-                member.state = *state;
-            }
-        }
-        MetaCommand::StartMigration { group, incoming, outgoing, learner, reason } => {
-            let id = map.next_migration;
-            map.next_migration.0 += 1;
-            let incoming = match incoming {
-                Incoming::None => None,
-                Incoming::Promote(replica) => Some(*replica),
-                Incoming::New(node) => {
-                    let replica = map.next_replica;
-                    map.next_replica.0 += 1;
-                    let incarnation = map.members[node].incarnation;
-                    let at = ReplicaAt { replica, node: *node, incarnation, learner: true };
-                    map.groups.get_mut(group).expect("checked").replicas.push(at);
-                    Some(replica)
-                }
-            };
-            let migration = Migration {
-                id,
-                group: *group,
-                incoming,
-                outgoing: *outgoing,
-                learner: *learner,
-                phase: Phase::AddLearner,
-                reason: *reason,
-                cancelled: false,
-                started_ms: 0,
-            };
-            map.migrations.insert(id, migration);
-        }
-        MetaCommand::CancelMigration(id) => map.migrations.get_mut(id).expect("checked").cancelled = true,
-        MetaCommand::Prefer { group, replica } => {
-            let replicas = &mut map.groups.get_mut(group).expect("checked").replicas;
-            replicas.sort_by_key(|at| at.replica != *replica);
-        }
-        MetaCommand::SetSettings(settings) => map.settings = *settings,
-        MetaCommand::SetReplicationFactor(factor) => map.replication_factor = *factor,
-        MetaCommand::Join { .. } | MetaCommand::AdvanceMigration { .. } | MetaCommand::RaiseFeatureLevel(_) => {
-            panic!("Admin commits no {command:?}")
-        }
     }
 }
 

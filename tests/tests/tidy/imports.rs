@@ -23,7 +23,7 @@ const LAYERS: &[&[&str]] = &[
     &["multiraft"],
     &["storage", "network", "cluster"],
     &["multiraft::node"],
-    &["consensus"],
+    &["consensus", "cluster::progress"],
     &["machine", "placement", "partitioning", "checkpoint", "cluster::map", "cluster::command"],
     &["types", "clock", "config", "error", "faults", "metrics"],
 ];

@@ -89,14 +89,7 @@ fn unique<K: Ord + std::fmt::Debug, V>(
 pub(in crate::cluster) fn member_from(wire: v1::Member) -> Result<(NodeId, Member), MapError> {
     let v1::Member { node, incarnation, address, host, zone, state, min_level, max_level, client_address } = wire;
     let at = |name: &str| format!("member {node} {name}");
-    let state = match state {
-        0 => MemberState::Joining,
-        1 => MemberState::Up,
-        2 => MemberState::Draining,
-        3 => MemberState::Down,
-        4 => MemberState::Removed,
-        other => return Err(wrong(at("state"), format!("{other} is unknown"))),
-    };
+    let state = state_from(state).ok_or_else(|| wrong(at("state"), format!("{state} is unknown")))?;
     let incarnation = Incarnation::from_bytes(&incarnation)
         .filter(|incarnation| incarnation.0 != 0)
         .ok_or_else(|| wrong(at("incarnation"), "16 bytes that are not all 0 are needed"))?;
@@ -155,6 +148,25 @@ fn left_from(wire: &v1::Migration) -> Option<Option<Left>> {
         }
         None if *left_node == 0 && left_incarnation.is_empty() && *left_version == 0 => Some(None),
         Some(_) | None => None,
+    }
+}
+
+/// A member's state by its number on the wire.
+#[must_use]
+pub fn state_from(wire: u32) -> Option<MemberState> {
+    let all = [MemberState::Joining, MemberState::Up, MemberState::Draining, MemberState::Down, MemberState::Removed];
+    all.into_iter().find(|state| state_to(*state) == wire)
+}
+
+/// A member's state's number on the wire.
+#[must_use]
+pub fn state_to(state: MemberState) -> u32 {
+    match state {
+        MemberState::Joining => 0,
+        MemberState::Up => 1,
+        MemberState::Draining => 2,
+        MemberState::Down => 3,
+        MemberState::Removed => 4,
     }
 }
 
@@ -362,13 +374,7 @@ pub(in crate::cluster) fn member_to(node: NodeId, member: &Member) -> v1::Member
         address: address.clone(),
         host: host.clone(),
         zone: zone.clone(),
-        state: match state {
-            MemberState::Joining => 0,
-            MemberState::Up => 1,
-            MemberState::Draining => 2,
-            MemberState::Down => 3,
-            MemberState::Removed => 4,
-        },
+        state: state_to(*state),
         min_level: levels.min,
         max_level: levels.max,
         client_address: client_address.clone(),

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::{
     cluster::{
         ClusterMap,
-        map::{Member, MemberState, Migration},
+        map::{Member, Migration},
     },
     placement::{GroupHealth, Health},
     types::{GroupId, NodeId, ReplicaId, ShardId},
@@ -112,20 +112,6 @@ pub struct MigrationProgress {
     pub total_bytes: u64,
     /// Milliseconds until the copy is complete, at the present pace; `None` when that can't be told.
     pub eta_ms: Option<u64>,
-}
-
-impl MemberState {
-    /// Its name in tables and in the API.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Joining => "joining",
-            Self::Up => "up",
-            Self::Draining => "draining",
-            Self::Down => "down",
-            Self::Removed => "removed",
-        }
-    }
 }
 
 impl ClusterStatus {
@@ -239,3 +225,6 @@ pub fn under_replicated(map: &ClusterMap) -> Vec<ShardId> {
 fn living_voters(map: &ClusterMap, group: GroupId) -> usize {
     map.groups.get(&group).map_or(0, |set| set.voters().filter(|at| map.is_alive(at)).count())
 }
+
+#[cfg(test)]
+mod tests;
