@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     enter::{Entrant, Entry},
-    pump,
+    moves, pump,
     readers::Readers,
     router::{Joined, Router},
     store::StoreConfig,
@@ -174,7 +174,8 @@ impl StartingNode {
         });
         tokio::spawn(log_events(events));
         tokio::spawn(follow_fate(handle.clone(), view.clone(), stop.clone()));
-        tokio::spawn(pump::run(handle, metrics.clone(), stop.clone()));
+        tokio::spawn(pump::run(handle, view.clone(), metrics.clone(), stop.clone()));
+        tokio::spawn(moves::run(view.clone(), metrics.clone(), stop.clone()));
         Ok(RunningNode { router, view, metrics, runtime, stop, grpc })
     }
 }
