@@ -21,4 +21,11 @@ pub mod resp;
 pub mod types;
 
 pub use cache::{CacheConfig, DistributedCache, MultiRaftCacheConfig, NodeId, RaftConfig};
+#[cfg(feature = "discovery-dns")]
+pub use cluster::discovery::DnsDiscovery;
+#[cfg(feature = "memberlist")]
+pub use cluster::discovery::MemberlistDiscovery;
+pub use cluster::discovery::{
+    ClusterDiscovery, MemberlistConfig, NoOpClusterDiscovery, PeerManagementConfig, StaticClusterDiscovery,
+};
 pub use error::{Error, Result};
