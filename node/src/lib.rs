@@ -26,6 +26,13 @@ pub use cache::{
     NodeId, RaftConfig, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
 };
 pub use cluster::map::{Phase as MigrationPhase, Reason as MigrationReason};
+#[cfg(feature = "discovery-dns")]
+pub use cluster::discovery::DnsDiscovery;
+#[cfg(feature = "memberlist")]
+pub use cluster::discovery::MemberlistDiscovery;
+pub use cluster::discovery::{
+    ClusterDiscovery, MemberlistConfig, NoOpClusterDiscovery, PeerManagementConfig, StaticClusterDiscovery,
+};
 pub use error::{Error, Result};
 pub use multiraft::introspect::MigrationProgress;
 pub use types::ShardId;

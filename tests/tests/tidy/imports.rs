@@ -12,6 +12,8 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("papaya", &["node/src/cache"], "go through `machine::store::EntryStore`"),
     ("rocksdb", &["node/src/storage"], "go through `storage::LogStore`"),
     ("redis_protocol", &["node/src/resp", "node/src/bin/cremactl"], "use the frames of `resp`"),
+    ("hickory_resolver", &["node/src/cluster/discovery"], "names are looked up by `cluster::discovery`"),
+    ("ring", &["node/src/cluster/discovery"], "gossip is sealed by `cluster::discovery`"),
     ("axum", &["node/src/http"], "HTTP is served by `http`"),
 ];
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 /// What may be done by itself with what a discovery finds; all off by default.
 ///
-/// Each switch is one kind of decision of `PeerManager`. None of them lets discovery decide on
+/// Each switch is one kind of decision of [`PeerManager`](super::PeerManager). None of them lets discovery decide on
 /// membership: additions are still Joins that the cluster checks, removals are proposals that it may refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerManagementConfig {

@@ -34,18 +34,26 @@ pub struct LeaderHints {
     shards: BTreeMap<ShardId, Known>,
 }
 
-/// An invalidated leader leaves its epoch behind, so that a late repetition does not bring it back.
+/// What was last said. An invalidated leader stays here, unseen: a late repetition does not bring it back, and it
+/// is itself again when its node turns out to live.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Known {
-    leader: Option<NodeId>,
+    leader: NodeId,
     epoch: u64,
+    valid: bool,
+}
+
+impl Known {
+    fn leader(self) -> Option<NodeId> {
+        self.valid.then_some(self.leader)
+    }
 }
 
 impl LeaderHints {
     /// Who leads a shard, if that is known.
     #[must_use]
     pub fn leader(&self, shard: ShardId) -> Option<NodeId> {
-        self.shards.get(&shard)?.leader
+        self.shards.get(&shard)?.leader()
     }
 
     /// The epoch of the last word about a shard; 0 when there was none.
@@ -56,7 +64,7 @@ impl LeaderHints {
 
     /// All shards that anything was said about, ascending; `None` for one whose leader was invalidated.
     pub fn iter(&self) -> impl Iterator<Item = (ShardId, Option<NodeId>)> {
-        self.shards.iter().map(|(shard, known)| (*shard, known.leader))
+        self.shards.iter().map(|(shard, known)| (*shard, known.leader()))
     }
 
     /// The shards with a known leader, ascending.
@@ -66,13 +74,14 @@ impl LeaderHints {
 
     /// Sets a leader that the caller is sure of, whatever was said before. The epoch stays: the next term outranks it.
     pub fn set(&mut self, shard: ShardId, leader: NodeId) {
-        self.shards.entry(shard).or_insert(Known { leader: None, epoch: 0 }).leader = Some(leader);
+        let epoch = self.epoch(shard);
+        self.shards.insert(shard, Known { leader, epoch, valid: true });
     }
 
     /// Takes a hint if its epoch is above all that were heard for its shard; says whether it was.
     pub fn set_if_newer(&mut self, hint: LeaderHint) -> bool {
         let LeaderHint { shard, leader, epoch } = hint;
-        let new = Known { leader: Some(leader), epoch };
+        let new = Known { leader, epoch, valid: true };
         match self.shards.entry(shard) {
             btree_map::Entry::Vacant(entry) => {
                 entry.insert(new);
@@ -88,9 +97,19 @@ impl LeaderHints {
 
     /// A node has failed: it leads nothing any more. Returns the shards that it led, ascending.
     pub fn invalidate_node(&mut self, node: NodeId) -> Vec<ShardId> {
-        let led = self.shards.iter_mut().filter(|(_, known)| known.leader == Some(node));
+        self.set_valid(node, false)
+    }
+
+    /// A node that was taken for failed lives: what it led and nobody else was said to lead since, it leads. Returns
+    /// those shards, ascending.
+    pub fn revalidate_node(&mut self, node: NodeId) -> Vec<ShardId> {
+        self.set_valid(node, true)
+    }
+
+    fn set_valid(&mut self, node: NodeId, valid: bool) -> Vec<ShardId> {
+        let led = self.shards.iter_mut().filter(|(_, known)| known.leader == node && known.valid != valid);
         led.map(|(shard, known)| {
-            known.leader = None;
+            known.valid = valid;
             *shard
         })
         .collect()
@@ -136,7 +155,7 @@ impl LeaderHints {
 }
 
 fn hint(shard: ShardId, known: Known) -> Option<LeaderHint> {
-    Some(LeaderHint { shard, leader: known.leader?, epoch: known.epoch })
+    Some(LeaderHint { shard, leader: known.leader()?, epoch: known.epoch })
 }
 
 fn decode_one(part: &str) -> Result<LeaderHint, HintError> {
@@ -208,6 +227,8 @@ mod tests {
         assert_eq!(hints.iter().collect::<Vec<_>>(), [(0, None), (1, Some(NodeId(2))), (2, None)]);
         assert!(!hints.set_if_newer(hint(0, 1, 4)), "said before it failed");
         assert!(hints.set_if_newer(hint(0, 1, 5)), "elected again");
+        assert_eq!(hints.revalidate_node(NodeId(1)), [2], "it lived; shard 0 is known anyway");
+        assert_eq!(hints.leader(2), Some(NodeId(1)));
         hints.forget(2);
         assert!(hints.set_if_newer(hint(2, 1, 1)));
     }

@@ -1,7 +1,7 @@
 //! Finding the addresses of other nodes. What is found here is a hint: the cluster map alone says who is a member.
 //!
 //! The edge (`crema-node`, or a program through `CacheConfig::with_cluster_discovery`) makes a [`ClusterDiscovery`];
-//! forming and joining ask it where to knock, and `PeerManager` turns what it reports later into decisions. Nothing
+//! forming and joining ask it where to knock, and [`PeerManager`] turns what it reports later into decisions. Nothing
 //! here may propose, vote, or keep a member out.
 
 use std::{fmt, sync::Arc};
@@ -12,10 +12,29 @@ use tokio::sync::watch;
 use crate::types::{NodeId, ShardId};
 
 mod config;
+#[cfg(feature = "discovery-dns")]
+mod dns;
+#[cfg(feature = "memberlist")]
+mod envelope;
+mod fixed;
 mod hints;
+mod manage;
+#[cfg(feature = "memberlist")]
+mod memberlist;
+mod none;
+mod periodic;
+#[cfg(feature = "memberlist")]
+mod swim;
 
 pub use config::{MemberlistConfig, PeerManagementConfig};
+#[cfg(feature = "discovery-dns")]
+pub use dns::DnsDiscovery;
+pub use fixed::StaticClusterDiscovery;
 pub use hints::{HintError, LeaderHint, LeaderHints};
+pub use manage::{DEFAULT_LOST_AFTER_MS, PeerDecision, PeerManager, Sight};
+#[cfg(feature = "memberlist")]
+pub use memberlist::MemberlistDiscovery;
+pub use none::NoOpClusterDiscovery;
 
 /// An address at which a node may be reached, and what is known of it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
