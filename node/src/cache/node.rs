@@ -22,7 +22,7 @@ use crate::{
     grpc::{ClusterToken, GrpcConfig, GrpcDoor},
     metrics::{MetricsRegistry, NodeMetrics},
     multiraft::{
-        node::{Event, Limits, Timings},
+        node::{Event, Health, Limits, Timings},
         runtime::{Runtime, RuntimeConfig, RuntimeHandle},
     },
     network::{self, NetworkSettings, PeerDoor},

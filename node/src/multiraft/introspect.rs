@@ -16,7 +16,8 @@ mod ailments;
 mod cluster;
 
 pub use ailments::ailments;
-pub use cluster::{ClusterStatus, Governing, MemberStatus, MigrationProgress, members, migrations, under_replicated};
+pub use crate::multiraft::node::Governing;
+pub use cluster::{ClusterStatus, MemberStatus, MigrationProgress, members, migrations, under_replicated};
 
 /// Answers questions about this node.
 pub trait Introspect: Clone + Send + Sync + 'static {

@@ -105,7 +105,8 @@ impl MultiRaftBuilder {
             config = config.with_default_ttl(ttl);
         }
         let mut options = config.into_options()?;
-        options.spec.replication_factor = replica_factor.min(options.members.len() as u32);
+        let members = options.entry.listed((options.node, &options.advertise)).len() as u32;
+        options.spec.replication_factor = replica_factor.min(members);
         let node = RunningNode::start(options).await?;
         Ok(MultiRaftCoordinator::new(node.router().clone(), node.view().clone(), Some(node)))
     }

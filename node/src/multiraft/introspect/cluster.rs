@@ -12,18 +12,10 @@ use crate::{
         ClusterMap,
         map::{Member, Migration},
     },
+    multiraft::node::Governing,
     placement::{GroupHealth, Health},
     types::{GroupId, NodeId, ReplicaId, ShardId},
 };
-
-/// What the leader of the meta group knows beside the map.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Governing {
-    /// What it last heard of nodes and groups.
-    pub health: Health,
-    /// Why the planner does nothing more now.
-    pub waiting_on: Vec<String>,
-}
 
 /// The cluster as one node sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]

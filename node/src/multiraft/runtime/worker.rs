@@ -191,6 +191,10 @@ impl<T: Stores> Worker<T> {
     fn publish(&mut self) {
         let changed = self.node.take_changed_status();
         self.outlets.board.publish(self.number, changed);
+        // Only the worker of the meta group knows more than the map.
+        if self.node.group_status(GroupId::META).is_some() {
+            self.outlets.board.set_governing(self.node.governing().cloned().map(Arc::new));
+        }
     }
 
     /// The order is a promise: a committed map is everywhere on this node before anything is acknowledged under it, and
