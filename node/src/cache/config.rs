@@ -129,6 +129,10 @@ impl CacheConfig {
         self
     }
 
+    pub(super) fn is_sharded(&self) -> bool {
+        self.multiraft.enabled
+    }
+
     /// The checked form.
     pub(super) fn into_options(self) -> Result<NodeOptions, Error> {
         let invalid = |field: &'static str, reason: String| Err(Error::Invalid { field, reason });

@@ -2,11 +2,15 @@
 //! Moka tier, and the library's [`DistributedCache`]. The only module that knows Moka.
 
 mod config;
+mod coordinator;
 mod distributed;
 mod enter;
 mod govern;
+mod initiate;
+mod moves;
 mod node;
 mod pump;
+mod rates;
 mod readers;
 mod ready;
 mod router;
@@ -15,6 +19,9 @@ mod view;
 
 pub use self::{
     config::{CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, default_replication, default_workers},
+    coordinator::{
+        MultiRaftBuilder, MultiRaftCoordinator, MultiRaftStats, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
+    },
     distributed::DistributedCache,
     enter::Entry,
     node::{NodeOptions, RunningNode, StartingNode},

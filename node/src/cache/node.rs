@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{
     enter::{Entrant, Entry},
-    pump,
+    moves, pump,
     readers::Readers,
     router::{Joined, Router},
     store::StoreConfig,
@@ -63,6 +63,14 @@ pub struct NodeOptions {
     pub limits: Limits,
     /// Opens Admin; without one it is closed.
     pub token: Option<ClusterToken>,
+}
+
+impl NodeOptions {
+    /// How many members there are at first, should a cluster be formed now.
+    #[must_use]
+    pub fn first_members(&self) -> usize {
+        self.entry.listed((self.node, &self.advertise)).len()
+    }
 }
 
 /// A node that takes part in its cluster.
@@ -174,7 +182,8 @@ impl StartingNode {
         });
         tokio::spawn(log_events(events));
         tokio::spawn(follow_fate(handle.clone(), view.clone(), stop.clone()));
-        tokio::spawn(pump::run(handle, metrics.clone(), stop.clone()));
+        tokio::spawn(pump::run(handle, view.clone(), metrics.clone(), stop.clone()));
+        tokio::spawn(moves::run(view.clone(), metrics.clone(), stop.clone()));
         Ok(RunningNode { router, view, metrics, runtime, stop, grpc })
     }
 }

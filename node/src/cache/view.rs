@@ -8,15 +8,15 @@ use std::{
 
 use parking_lot::RwLock;
 
-use super::ready;
+use super::{rates::Rates, ready};
 use crate::{
     cluster::map::ClusterMap,
     consensus::Role,
     error::Error,
     multiraft::{
         introspect::{
-            Fact, FollowerStatus, Introspect, NodeState, NodeStatus, PeerStatus, ReplicaRole, ShardStatus,
-            ShardTotals,
+            ClusterStatus, Fact, FollowerStatus, Governing, Introspect, NodeState, NodeStatus, PeerStatus,
+            ReplicaRole, ShardStatus, ShardTotals,
         },
         node::GroupStatus,
         runtime::RuntimeHandle,
@@ -41,6 +41,7 @@ struct Inner {
     /// The gRPC doors of the static list.
     addresses: BTreeMap<NodeId, String>,
     started: Instant,
+    rates: Rates,
     stage: RwLock<Stage>,
 }
 
@@ -51,11 +52,23 @@ pub struct NodeView(Arc<Inner>);
 impl NodeView {
     pub(super) fn new(node: NodeId, incarnation: Incarnation, addresses: BTreeMap<NodeId, String>) -> Self {
         let stage = RwLock::new(Stage::Forming);
-        Self(Arc::new(Inner { node, incarnation, addresses, started: Instant::now(), stage }))
+        Self(Arc::new(Inner {
+            node,
+            incarnation,
+            addresses,
+            started: Instant::now(),
+            rates: Rates::default(),
+            stage,
+        }))
     }
 
     pub(super) fn set_joined(&self, runtime: RuntimeHandle) {
         *self.0.stage.write() = Stage::Joined { runtime };
+    }
+
+    /// How much the shards do, measured by the pump.
+    pub(super) fn rates(&self) -> &Rates {
+        &self.0.rates
     }
 
     pub(super) fn set_refused(&self, reason: String) {
@@ -162,6 +175,8 @@ fn shard_status(
             bytes: 0,
             state_hash: String::new(),
             followers: Vec::new(),
+            health: "",
+            ops_per_second: 0.0,
         };
     };
     let follower = |(replica, node, matched): &(ReplicaId, NodeId, LogIndex)| {
@@ -187,6 +202,8 @@ fn shard_status(
         bytes: local.bytes,
         state_hash: format!("{:032x}", local.state_hash),
         followers: local.matches.iter().filter_map(follower).collect(),
+        health: local.health.name(),
+        ops_per_second: 0.0,
     }
 }
 
@@ -224,11 +241,29 @@ impl Introspect for NodeView {
             let board = runtime.board();
             let local: BTreeMap<GroupId, GroupStatus> =
                 board.groups().into_iter().map(|status| (status.group, status)).collect();
-            (0..map.num_shards)
-                .map(|shard| shard_status(map, shard, board.leader(shard), local.get(&GroupId::of_shard(shard))))
-                .collect()
+            let status = |shard| {
+                let status = shard_status(map, shard, board.leader(shard), local.get(&GroupId::of_shard(shard)));
+                ShardStatus { ops_per_second: self.0.rates.of(shard), ..status }
+            };
+            (0..map.num_shards).map(status).collect()
         })
         .unwrap_or_default()
+    }
+
+    fn cluster(&self) -> Option<ClusterStatus> {
+        let leader = self.meta_leader();
+        self.with_runtime(|map, runtime| {
+            let governing = runtime.board().governing();
+            ClusterStatus::new(map, leader, governing.as_deref(), runtime.now().wall.0)
+        })
+    }
+
+    fn governing(&self) -> Option<Arc<Governing>> {
+        self.with_runtime(|_, runtime| runtime.board().governing()).flatten()
+    }
+
+    fn meta_leader(&self) -> Option<NodeId> {
+        self.with_runtime(|_, runtime| runtime.board().meta_leader()).flatten()
     }
 
     fn leader(&self, shard: ShardId) -> Option<NodeId> {

@@ -2,9 +2,11 @@
 //!
 //! [`map`] is the cluster as its members agreed on it, [`initial`] lays out the first one, [`formation`] is the vote
 //! of a static list that makes it (PROTOCOL 10). [`command`] is what changes the map from then on, [`progress`] what a
-//! migration needs next. All of them are pure: `network::form` carries their messages.
+//! migration needs next. These are pure: `network::form` carries their messages.
+//! [`discovery`] does I/O: it finds the addresses of other nodes, and decides nothing.
 
 pub mod command;
+pub mod discovery;
 pub mod formation;
 pub mod initial;
 pub mod map;

@@ -44,3 +44,15 @@ pub trait Govern: Clone + Send + Sync + 'static {
         timeout: Duration,
     ) -> impl Future<Output = Result<Arc<ClusterMap>, GovernError>> + Send;
 }
+
+/// Forms a cluster through a node that belongs to none.
+pub trait Initiate: Clone + Send + Sync + 'static {
+    /// Makes a cluster of these nodes, this one among them, with the settings that this node was started with. All of
+    /// them must be there and belong to no cluster; a repetition for the same lives answers with the cluster that it
+    /// made. `Refused` says which node can't take part and why.
+    fn initiate(
+        &self,
+        nodes: Vec<(NodeId, String)>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Arc<ClusterMap>, GovernError>> + Send;
+}

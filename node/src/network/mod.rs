@@ -43,6 +43,7 @@ mod transport;
 
 pub use door::PeerDoor;
 pub use frames::MAX_FRAME_BYTES;
+pub(crate) use transport::endpoint;
 pub use transport::{MAX_MESSAGE_BYTES, listen, server_builder};
 
 use members::Members;

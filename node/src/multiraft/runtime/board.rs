@@ -2,14 +2,21 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 use crate::{
     cluster::map::ClusterMap,
-    multiraft::node::{Event, GroupStatus},
+    multiraft::{
+        introspect::Governing,
+        node::{Event, GroupStatus},
+    },
     types::{GroupId, NodeId, ShardId},
 };
 
@@ -38,13 +45,14 @@ struct Desk {
 pub struct Board {
     shards: Box<[Place]>,
     desks: Box<[Desk]>,
+    governing: ArcSwapOption<Governing>,
 }
 
 impl Board {
     pub(super) fn new(map: &ClusterMap, workers: u32) -> Self {
         let shards = (0..map.num_shards).map(|_| Place::default()).collect();
         let desks = (0..workers).map(|_| Desk::default()).collect();
-        Self { shards, desks }
+        Self { shards, desks, governing: ArcSwapOption::empty() }
     }
 
     /// Who leads a shard, as far as this node knows.
@@ -52,6 +60,23 @@ impl Board {
     pub fn leader(&self, shard: ShardId) -> Option<NodeId> {
         let leader = self.shards.get(shard as usize)?.leader.load(Ordering::Relaxed);
         (leader != 0).then_some(NodeId(leader))
+    }
+
+    /// Who leads the meta group, by the status of the replica here.
+    #[must_use]
+    pub fn meta_leader(&self) -> Option<NodeId> {
+        self.desks.iter().find_map(|desk| desk.groups.lock().get(&GroupId::META)?.leader)
+    }
+
+    /// What this node knows as the leader of the meta group; `None` when it isn't.
+    #[must_use]
+    pub fn governing(&self) -> Option<Arc<Governing>> {
+        self.governing.load_full()
+    }
+
+    /// The worker of the meta group leads it and has looked around, or leads it no more.
+    pub fn set_governing(&self, governing: Option<Arc<Governing>>) {
+        self.governing.store(governing);
     }
 
     /// Whether what this node has published of a shard is all that there is: it leads and nobody else votes, so that

@@ -66,6 +66,10 @@ pub(super) enum Mail {
         group: GroupId,
         to: NodeId,
     },
+    Hint {
+        group: GroupId,
+        leader: NodeId,
+    },
     Resign,
     /// From the worker of the meta group.
     Map(Arc<ClusterMap>),

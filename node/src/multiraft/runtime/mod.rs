@@ -244,6 +244,11 @@ impl RuntimeHandle {
         self.mailboxes[self.worker_of(shard)].send(Mail::Transfer { group: GroupId::of_shard(shard), to });
     }
 
+    /// A hint at the leader of a shard, for operations of which no replica here knows better.
+    pub fn hint_leader(&self, shard: ShardId, leader: NodeId) {
+        self.mailboxes[self.worker_of(shard)].send(Mail::Hint { group: GroupId::of_shard(shard), leader });
+    }
+
     /// Hands every leadership over; returns when none is left or time is up.
     pub async fn resign(&self, patience: Duration) {
         for mailbox in self.mailboxes.iter() {

@@ -147,6 +147,7 @@ impl<T: Stores> Worker<T> {
             Mail::Snapshot(snapshot) => Input::Snapshot(snapshot),
             Mail::SnapshotSent { group, to, ok } => Input::SnapshotSent { group, to, ok },
             Mail::Transfer { group, to } => Input::TransferLeader { group, to },
+            Mail::Hint { group, leader } => Input::LeaderHint { group, leader },
             Mail::Resign => Input::Resign,
             Mail::Map(map) => Input::Map(map),
             Mail::Report(report) => Input::Report(report),
