@@ -65,6 +65,14 @@ pub struct NodeOptions {
     pub token: Option<ClusterToken>,
 }
 
+impl NodeOptions {
+    /// How many members there are at first, should a cluster be formed now.
+    #[must_use]
+    pub fn first_members(&self) -> usize {
+        self.entry.listed((self.node, &self.advertise)).len()
+    }
+}
+
 /// A node that takes part in its cluster.
 pub struct RunningNode {
     router: Router,

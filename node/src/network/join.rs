@@ -4,7 +4,10 @@
 //! as needed: it is idempotent for one incarnation. It is refused while an earlier life of this node is alive by its
 //! lease, so a node that comes back at once waits for some election timeouts.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use crema_api::v1::{GovernReply, GovernRequest};
 use tokio::time::sleep;
@@ -30,6 +33,8 @@ const PAUSE_MIN: Duration = Duration::from_millis(100);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// Hints that are followed without a pause.
 const MAX_HOPS: u32 = 3;
+/// Different reasons for waiting that the log hears of.
+const MAX_REASONS: usize = 100;
 
 /// The node that wants in.
 #[derive(Clone, Debug)]
@@ -77,7 +82,8 @@ pub enum JoinError {
 pub async fn join(joiner: &Joiner, map: ClusterMap) -> Result<ClusterMap, JoinError> {
     let mut course = Course { joiner, map, hint: None, turn: 0 };
     let mut backoff = Backoff::new(PAUSE_MIN, PAUSE_MAX);
-    let mut said = String::new();
+    // Members fail for different reasons, in turn: each is said once.
+    let mut said = BTreeSet::new();
     let mut hops = 0;
     loop {
         if let Some(settled) = course.settled() {
@@ -94,9 +100,9 @@ pub async fn join(joiner: &Joiner, map: ClusterMap) -> Result<ClusterMap, JoinEr
         }
         hops = 0;
         let reason = reason.unwrap_or_else(|| "the members point at each other".to_owned());
-        if reason != said {
+        if said.len() < MAX_REASONS && !said.contains(&reason) {
             warn!(uid = %course.map.uid, node = %joiner.node, reason, "waiting to join the cluster");
-            said = reason;
+            said.insert(reason);
         }
         sleep(backoff.pause()).await;
     }
