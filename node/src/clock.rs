@@ -35,6 +35,11 @@ impl ClockTable {
         Self { nodes, max_skew_ms, heard: BTreeMap::new(), carried: None }
     }
 
+    /// The cluster has another size, or another bound.
+    pub fn set_cluster(&mut self, nodes: usize, max_skew_ms: u64) {
+        (self.nodes, self.max_skew_ms) = (nodes, max_skew_ms);
+    }
+
     /// Notes what a peer's wall clock showed when it sent a message that arrives now.
     ///
     /// A message that was long under way, or lay here while this process stood still, makes the peer's clock look

@@ -17,6 +17,7 @@ pub mod metrics;
 pub mod multiraft;
 pub mod network;
 pub mod partitioning;
+pub mod placement;
 pub mod resp;
 pub mod types;
 

@@ -23,7 +23,7 @@ use crate::{
     grpc::{ClusterToken, GrpcConfig, GrpcDoor},
     metrics::{MetricsRegistry, NodeMetrics},
     multiraft::{
-        node::{Event, Limits, Timings},
+        node::{Event, Health, Limits, Timings},
         runtime::{Runtime, RuntimeConfig},
     },
     network::{self, NetworkSettings, PeerDoor},
@@ -271,7 +271,9 @@ async fn log_events(mut events: mpsc::Receiver<Event>) {
                 tracing::info!(%group, %leader, %term, "leader");
             }
             Event::Leader { group, leader: None, term, .. } => tracing::info!(%group, %term, "no leader known"),
+            Event::Health { group, health: Health::Serving } => tracing::info!(%group, "a replica begins"),
             Event::Health { group, health } => tracing::error!(%group, ?health, "a replica does not serve any more"),
+            Event::Superseded => tracing::error!("this node's life is over for its cluster"),
         }
     }
 }

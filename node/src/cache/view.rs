@@ -1,7 +1,7 @@
 //! What a node tells about itself, from before it has joined until it is gone: the one [`Introspect`].
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -96,13 +96,18 @@ impl NodeView {
     /// What the local replicas lack, in plain words.
     fn lacking(&self) -> Vec<String> {
         self.with_runtime(|map, runtime| {
-            let mut owed: BTreeSet<GroupId> = map.replicas_on(self.0.node).map(|(group, ..)| group).collect();
+            // In order of groups; asked for several times a second, so no set is built.
+            let owed: Vec<GroupId> = map.replicas_on(self.0.node).map(|(group, ..)| group).collect();
+            let mut is_here = vec![false; owed.len()];
             let mut lacking = Vec::new();
             runtime.board().for_each(|status| {
-                owed.remove(&status.group);
+                if let Ok(at) = owed.binary_search(&status.group) {
+                    is_here[at] = true;
+                }
                 lacking.extend(lack(status));
             });
-            lacking.extend(owed.into_iter().map(|group| format!("{group} has not started")));
+            let missing = owed.iter().zip(is_here).filter(|(_, here)| !here);
+            lacking.extend(missing.map(|(group, _)| format!("{group} has not started")));
             lacking
         })
         .unwrap_or_default()

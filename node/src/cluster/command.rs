@@ -1,12 +1,34 @@
 //! What changes the cluster map: the commands of the meta group's log (pure).
 //!
-//! Proposed by the planner's executor in `multiraft::node` and by Admin and Join through
+//! [`apply`] is their meaning and [`encode`] their bytes. Proposed by the planner's executor in `multiraft::node` and by Admin and Join through
 //! [`Input::Govern`](crate::multiraft::node::Input); applied on every node in the order of the log.
+//! Nothing here looks at a clock or at anyone's health: whether a change is wise is the planner's question, here it is
+//! only whether it is possible.
 
 use crate::{
     cluster::map::{Member, MemberState, Phase, Reason, SharedSettings},
-    types::{GroupId, Incarnation, MigrationId, NodeId, ReplicaId},
+    types::{GroupId, Incarnation, MigrationId, NodeId, ReplicaId, Timestamp},
 };
+
+mod apply;
+mod members;
+mod migrate;
+mod wire;
+
+pub use apply::{MAX_REPLICATION_FACTOR, apply};
+pub use migrate::following;
+pub use wire::{DecodeError, decode, decode_command, encode, encode_command};
+
+/// One entry of the meta group's log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MetaRecord {
+    /// The leader's clock when it proposed this (PROTOCOL 3).
+    pub stamp: Timestamp,
+    /// The version that the map must have; `None` is any.
+    pub expected_version: Option<u64>,
+    /// What is to change.
+    pub command: MetaCommand,
+}
 
 /// One change of the map. Refused, it changes nothing, not even the version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,8 +72,11 @@ pub enum MetaCommand {
         from: Phase,
         /// The next one; `None` ends the migration.
         to: Option<Phase>,
+        /// The version of the ConfState that shows it done; 0 when it does not depend on one.
+        conf_version: u64,
     },
-    /// A migration is rolled back; refused from [`Phase::JointSwap`] on.
+    /// A migration is rolled back; refused from [`Phase::JointSwap`] on. A promotion is over at once, its learner stays;
+    /// a new replica goes when the group's ConfState no longer has it.
     CancelMigration(MigrationId),
     /// Leadership of a group should be at this voter.
     Prefer {
@@ -94,3 +119,6 @@ pub enum Refused {
     #[error("{0}")]
     Reason(String),
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,13 +6,10 @@
 use std::collections::BTreeMap;
 
 use crate::{
-    cluster::map::{ClusterMap, FIRST_FEATURE_LEVEL, Member, ReplicaAt, ReplicaSet, SharedSettings},
+    cluster::map::{ClusterMap, FIRST_FEATURE_LEVEL, MAX_META_VOTERS, Member, ReplicaAt, ReplicaSet, SharedSettings},
     partitioning::{SLOTS, SlotHash},
     types::{ClusterUid, GroupId, MigrationId, NodeId, ReplicaId},
 };
-
-/// How many voters the meta group has at most; the other nodes follow as learners, so that each has a copy.
-pub const MAX_META_VOTERS: usize = 5;
 
 /// What the user decides about a new cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +141,7 @@ fn first_set(
             ReplicaAt { replica, node, incarnation: members[&node].incarnation, learner: place >= voters }
         })
         .collect();
-    ReplicaSet { generation: 1, replicas, changes: 0 }
+    ReplicaSet { generation: 1, replicas, changes: 0, conf_version: 0 }
 }
 
 /// The nodes in an order where neighbours differ in zone, and within a zone in host, as far as the counts allow.

@@ -15,7 +15,10 @@ use crate::{
 mod migration;
 pub mod wire;
 
-pub use migration::{Migration, Phase, Reason};
+pub use migration::{Left, Migration, Phase, Reason};
+
+/// How many voters the meta group has at most; the other nodes follow as learners, so that each has a copy.
+pub const MAX_META_VOTERS: usize = 5;
 
 /// The lowest and only feature level so far: what a new cluster begins with.
 pub const FIRST_FEATURE_LEVEL: u32 = 1;
@@ -87,6 +90,20 @@ pub enum MemberState {
     Removed,
 }
 
+impl MemberState {
+    /// Its name in tables, metrics and the log.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Joining => "joining",
+            Self::Up => "up",
+            Self::Draining => "draining",
+            Self::Down => "down",
+            Self::Removed => "removed",
+        }
+    }
+}
+
 /// A range of feature levels, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FeatureLevels {
@@ -120,12 +137,21 @@ pub struct ReplicaSet {
     /// Migrations that were ever begun. With 0 the replicas are the group's first ones and begin with its first
     /// configuration; otherwise a replica that has no data begins empty and waits for a snapshot.
     pub changes: u64,
+    /// The highest conf version that a step of a migration was based on. What a leader reports of an earlier one is old
+    /// news: it may lack a replica that votes by now.
+    pub conf_version: u64,
 }
 
 impl ReplicaSet {
     /// The replicas that vote.
     pub fn voters(&self) -> impl Iterator<Item = &ReplicaAt> {
         self.replicas.iter().filter(|at| !at.learner)
+    }
+
+    /// A replica by its id.
+    #[must_use]
+    pub fn get(&self, replica: ReplicaId) -> Option<&ReplicaAt> {
+        self.replicas.iter().find(|at| at.replica == replica)
     }
 
     /// The replica on a node: the newest, should an earlier life of the node still be listed.
@@ -221,7 +247,7 @@ impl ClusterMap {
     /// The node of a replica, by the map's intent.
     #[must_use]
     pub fn node_of(&self, group: GroupId, replica: ReplicaId) -> Option<NodeId> {
-        self.groups.get(&group)?.replicas.iter().find(|at| at.replica == replica).map(|at| at.node)
+        self.groups.get(&group)?.get(replica).map(|at| at.node)
     }
 }
 

@@ -23,8 +23,8 @@ const LAYERS: &[&[&str]] = &[
     &["multiraft"],
     &["storage", "network", "cluster"],
     &["multiraft::node"],
-    &["consensus"],
-    &["machine", "placement", "partitioning", "checkpoint", "cluster::map"],
+    &["consensus", "cluster::progress"],
+    &["machine", "placement", "partitioning", "checkpoint", "cluster::map", "cluster::command"],
     &["types", "clock", "config", "error", "faults", "metrics"],
 ];
 

@@ -13,6 +13,8 @@ const PURE: &[&str] = &[
     "node/src/consensus",
     "node/src/multiraft/node",
     "node/src/cluster/map",
+    "node/src/cluster/command",
+    "node/src/cluster/progress",
     "node/src/cluster/formation",
     "node/src/cluster/initial",
     "node/src/types",

@@ -4,9 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 
-use super::{ClusterSpec, MAX_META_VOTERS, SpecError, initial_map};
+use super::{ClusterSpec, SpecError, initial_map};
 use crate::{
-    cluster::map::{ClusterMap, FeatureLevels, Member, MemberState, SUPPORTED_LEVELS, SharedSettings},
+    cluster::map::{
+        ClusterMap, FeatureLevels, MAX_META_VOTERS, Member, MemberState, SUPPORTED_LEVELS, SharedSettings,
+    },
     partitioning::SlotHash,
     types::{ClusterUid, GroupId, Incarnation, NodeId},
 };

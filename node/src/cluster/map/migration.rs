@@ -3,7 +3,7 @@
 //! A migration lives in the map from its committed start to its committed end, so whoever leads the meta group goes on
 //! with it. The group's own leader makes the conf changes; the map only says what is wanted now (PROTOCOL 12, 13).
 
-use crate::types::{GroupId, MigrationId, ReplicaId};
+use crate::types::{GroupId, Incarnation, MigrationId, NodeId, ReplicaId};
 
 /// One change of one group: a replica comes, one goes, or both.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub struct Migration {
     pub outgoing: Option<ReplicaId>,
     /// The incoming replica stays a learner.
     pub learner: bool,
+    /// The incoming replica was a learner of the set before: rolled back, it stays one.
+    pub promoted: bool,
     /// How far it is.
     pub phase: Phase,
     /// Why it was begun.
@@ -26,6 +28,19 @@ pub struct Migration {
     pub cancelled: bool,
     /// The meta group's log time at its start, in ms.
     pub started_ms: u64,
+    /// In [`Phase::Cleanup`], where the outgoing replica was: it is no longer in the set.
+    pub left: Option<Left>,
+}
+
+/// Where a replica was that the map has dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// Its node.
+    pub node: NodeId,
+    /// The life of the node that it belonged to.
+    pub incarnation: Incarnation,
+    /// The version of the map that dropped it: once the node acts by this one, the replica is destroyed.
+    pub version: u64,
 }
 
 /// The steps of a migration, in order. A step is done when the group's applied ConfState shows it.

@@ -28,6 +28,7 @@ fn sample() -> ClusterMap {
     let set = |first: u64| ReplicaSet {
         generation: 1,
         changes: 2,
+        conf_version: 3,
         replicas: (0..3)
             .map(|i| ReplicaAt {
                 replica: ReplicaId(first + i),
@@ -47,6 +48,8 @@ fn sample() -> ClusterMap {
         reason: Reason::Drain,
         cancelled: true,
         started_ms: 17,
+        promoted: false,
+        left: None,
     };
     ClusterMap {
         uid: ClusterUid(0xabc),

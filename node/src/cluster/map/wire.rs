@@ -6,7 +6,7 @@ use crema_api::v1;
 
 use crate::{
     cluster::map::{
-        ClusterMap, FeatureLevels, Member, MemberState, Migration, Phase, Reason, ReplicaAt, ReplicaSet,
+        ClusterMap, FeatureLevels, Left, Member, MemberState, Migration, Phase, Reason, ReplicaAt, ReplicaSet,
         SharedSettings,
     },
     machine::store::{Capacity, EvictionPolicy},
@@ -89,14 +89,7 @@ fn unique<K: Ord + std::fmt::Debug, V>(
 pub(in crate::cluster) fn member_from(wire: v1::Member) -> Result<(NodeId, Member), MapError> {
     let v1::Member { node, incarnation, address, host, zone, state, min_level, max_level, client_address } = wire;
     let at = |name: &str| format!("member {node} {name}");
-    let state = match state {
-        0 => MemberState::Joining,
-        1 => MemberState::Up,
-        2 => MemberState::Draining,
-        3 => MemberState::Down,
-        4 => MemberState::Removed,
-        other => return Err(wrong(at("state"), format!("{other} is unknown"))),
-    };
+    let state = state_from(state).ok_or_else(|| wrong(at("state"), format!("{state} is unknown")))?;
     let incarnation = Incarnation::from_bytes(&incarnation)
         .filter(|incarnation| incarnation.0 != 0)
         .ok_or_else(|| wrong(at("incarnation"), "16 bytes that are not all 0 are needed"))?;
@@ -108,7 +101,7 @@ pub(in crate::cluster) fn member_from(wire: v1::Member) -> Result<(NodeId, Membe
 }
 
 fn group_from(wire: v1::ReplicaSet) -> Result<(GroupId, ReplicaSet), MapError> {
-    let v1::ReplicaSet { group, generation, replicas, changes } = wire;
+    let v1::ReplicaSet { group, generation, replicas, changes, conf_version } = wire;
     let replicas = replicas
         .into_iter()
         .map(|v1::ReplicaAt { replica, node, learner, incarnation }| {
@@ -119,11 +112,13 @@ fn group_from(wire: v1::ReplicaSet) -> Result<(GroupId, ReplicaSet), MapError> {
             Ok(ReplicaAt { replica: ReplicaId(replica), node: NodeId(node), incarnation, learner })
         })
         .collect::<Result<_, MapError>>()?;
-    Ok((GroupId(group), ReplicaSet { generation, replicas, changes }))
+    Ok((GroupId(group), ReplicaSet { generation, replicas, changes, conf_version }))
 }
 
 fn migration_from(wire: &v1::Migration) -> Result<(MigrationId, Migration), MapError> {
-    let v1::Migration { id, group, incoming, outgoing, learner, phase, reason, cancelled, started_ms } = *wire;
+    let v1::Migration {
+        id, group, incoming, outgoing, learner, phase, reason, cancelled, started_ms, promoted, ..
+    } = *wire;
     let at = |name: &str| format!("migration {id} {name}");
     let replica = |id: u64| (id != 0).then_some(ReplicaId(id));
     let phase = phase_from(phase).ok_or_else(|| wrong(at("phase"), format!("{phase} is unknown")))?;
@@ -138,8 +133,41 @@ fn migration_from(wire: &v1::Migration) -> Result<(MigrationId, Migration), MapE
         reason,
         cancelled,
         started_ms,
+        promoted,
+        left: left_from(wire).ok_or_else(|| wrong(at("left"), "a node needs an incarnation, no node has none"))?,
     };
     Ok((MigrationId(id), migration))
+}
+
+/// `None` when it contradicts itself.
+fn left_from(wire: &v1::Migration) -> Option<Option<Left>> {
+    let v1::Migration { left_node, left_incarnation, left_version, .. } = wire;
+    match Incarnation::from_bytes(left_incarnation).filter(|incarnation| incarnation.0 != 0) {
+        Some(incarnation) if *left_node != 0 => {
+            Some(Some(Left { node: NodeId(*left_node), incarnation, version: *left_version }))
+        }
+        None if *left_node == 0 && left_incarnation.is_empty() && *left_version == 0 => Some(None),
+        Some(_) | None => None,
+    }
+}
+
+/// A member's state by its number on the wire.
+#[must_use]
+pub fn state_from(wire: u32) -> Option<MemberState> {
+    let all = [MemberState::Joining, MemberState::Up, MemberState::Draining, MemberState::Down, MemberState::Removed];
+    all.into_iter().find(|state| state_to(*state) == wire)
+}
+
+/// A member's state's number on the wire.
+#[must_use]
+pub fn state_to(state: MemberState) -> u32 {
+    match state {
+        MemberState::Joining => 0,
+        MemberState::Up => 1,
+        MemberState::Draining => 2,
+        MemberState::Down => 3,
+        MemberState::Removed => 4,
+    }
 }
 
 /// A phase by its number on the wire.
@@ -218,7 +246,7 @@ pub(in crate::cluster) fn settings_from(wire: &v1::SharedSettings) -> Result<Sha
 }
 
 /// What must hold between the fields. Placement is not judged here: a map in the middle of a repair is valid.
-fn validate(map: &ClusterMap) -> Result<(), MapError> {
+pub(in crate::cluster) fn validate(map: &ClusterMap) -> Result<(), MapError> {
     let ClusterMap { version, feature_level, num_shards, replication_factor, .. } = *map;
     ensure(version >= 1, || "version".into(), || "0; the first is 1".into())?;
     ensure(feature_level >= 1, || "feature_level".into(), || "0; the first is 1".into())?;
@@ -241,7 +269,7 @@ fn validate(map: &ClusterMap) -> Result<(), MapError> {
 fn validate_migrations(map: &ClusterMap) -> Result<(), MapError> {
     let mut groups = BTreeSet::new();
     for (id, migration) in &map.migrations {
-        let Migration { group, incoming, outgoing, .. } = migration;
+        let Migration { group, incoming, outgoing, phase, cancelled, left, .. } = migration;
         let at = || format!("migration {id}");
         ensure(id.0 != 0 && *id < map.next_migration, at, || {
             format!("it was never given out (next is {})", map.next_migration)
@@ -251,6 +279,14 @@ fn validate_migrations(map: &ClusterMap) -> Result<(), MapError> {
         ensure(incoming.is_some() || outgoing.is_some(), at, || "nothing comes and nothing goes".into())?;
         ensure(incoming.is_none_or(|replica| map.node_of(*group, replica).is_some()), at, || {
             "the incoming replica is not in its group's set".into()
+        })?;
+        let going = outgoing.filter(|_| *phase != Phase::Cleanup);
+        ensure(going.is_none_or(|replica| map.node_of(*group, replica).is_some()), at, || {
+            "the outgoing replica is not in its group's set".into()
+        })?;
+        ensure(!cancelled || *phase < Phase::JointSwap, at, || format!("cancelled in phase {}", phase.name()))?;
+        ensure(left.is_some() == (outgoing.is_some() && *phase == Phase::Cleanup), at, || {
+            "where a replica was is known exactly when the set has dropped it".into()
         })?;
     }
     Ok(())
@@ -310,7 +346,8 @@ impl From<&ClusterMap> for v1::ClusterMap {
 }
 
 fn migration_to(migration: &Migration) -> v1::Migration {
-    let Migration { id, group, incoming, outgoing, learner, phase, reason, cancelled, started_ms } = *migration;
+    let Migration { id, group, incoming, outgoing, learner, promoted, phase, reason, cancelled, started_ms, left } =
+        *migration;
     v1::Migration {
         id: id.0,
         group: group.0,
@@ -321,6 +358,10 @@ fn migration_to(migration: &Migration) -> v1::Migration {
         reason: reason_to(reason),
         cancelled,
         started_ms,
+        promoted,
+        left_node: left.map_or(0, |left| left.node.0),
+        left_incarnation: left.map(|left| left.incarnation.to_bytes()).unwrap_or_default(),
+        left_version: left.map_or(0, |left| left.version),
     }
 }
 
@@ -333,13 +374,7 @@ pub(in crate::cluster) fn member_to(node: NodeId, member: &Member) -> v1::Member
         address: address.clone(),
         host: host.clone(),
         zone: zone.clone(),
-        state: match state {
-            MemberState::Joining => 0,
-            MemberState::Up => 1,
-            MemberState::Draining => 2,
-            MemberState::Down => 3,
-            MemberState::Removed => 4,
-        },
+        state: state_to(*state),
         min_level: levels.min,
         max_level: levels.max,
         client_address: client_address.clone(),
@@ -347,11 +382,12 @@ pub(in crate::cluster) fn member_to(node: NodeId, member: &Member) -> v1::Member
 }
 
 fn group_to(group: GroupId, set: &ReplicaSet) -> v1::ReplicaSet {
-    let ReplicaSet { generation, replicas, changes } = set;
+    let ReplicaSet { generation, replicas, changes, conf_version } = set;
     v1::ReplicaSet {
         group: group.0,
         generation: *generation,
         changes: *changes,
+        conf_version: *conf_version,
         replicas: replicas
             .iter()
             .map(|ReplicaAt { replica, node, incarnation, learner }| v1::ReplicaAt {

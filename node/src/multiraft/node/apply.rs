@@ -74,27 +74,24 @@ impl<S: EntryStore> Group<S> {
 
     fn apply(&mut self, entry: Committed, env: &mut Env<'_>) {
         let Committed { index, term, kind } = entry;
-        let outcomes = match (kind, &mut self.state) {
-            (CommittedKind::Empty, State::Meta { applied }) => {
-                *applied = index;
-                Vec::new()
+        let outcomes = match (kind, &self.state) {
+            (CommittedKind::Empty, _) => {
+                self.state.apply_empty(index);
+                Ok(Vec::new())
             }
-            (CommittedKind::Empty, State::Shard(machine)) => {
-                machine.apply_empty(index);
-                Vec::new()
+            (CommittedKind::ConfChange { context }, _) => {
+                self.apply_conf_change(index, &context, env).map(|()| Vec::new())
             }
-            (CommittedKind::Normal(data), State::Shard(_)) => match self.apply_record(index, &data) {
-                Ok(outcomes) => outcomes,
-                Err(reason) => return self.stop(reason, env),
-            },
-            (CommittedKind::Normal(_), State::Meta { .. }) | (CommittedKind::ConfChange { .. }, _) => {
-                let reason = format!(
-                    "{} entry {index} holds a command that this version does not know; a newer version must apply it",
-                    self.id
-                );
-                return self.stop(reason, env);
+            (CommittedKind::Normal(data), State::Shard(_)) => self.apply_record(index, &data),
+            (CommittedKind::Normal(data), State::Meta(_)) => {
+                self.apply_change(index, term, &data, env).map(|()| Vec::new())
             }
         };
+        let outcomes = match outcomes {
+            Ok(outcomes) => outcomes,
+            Err(reason) => return self.stop(reason, env),
+        };
+        self.pass_changes(index, term, env);
         self.answer_waiters(index, term, outcomes, env);
         self.report_hash(index, env);
     }
@@ -160,7 +157,8 @@ pub(super) fn from_heartbeat(beat: v1::Heartbeat) -> v1::RaftMessage {
     }
 }
 
-/// Whether a message may reach raft: of this life of the group, between replicas that are what they say.
+/// Whether a message may reach raft: of this life of the group, for the replica that is here, from one that lives where
+/// it comes from (PROTOCOL 11).
 pub(super) fn is_fenced<S>(group: &Group<S>, from: NodeId, message: &v1::RaftMessage) -> bool {
     message.generation == group.generation
         && ReplicaId(message.to) == group.replica.config().replica

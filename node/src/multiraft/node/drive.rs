@@ -2,10 +2,10 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use super::{Group, Node, batch::Answer, group::Env};
+use super::{Group, Node, group::Env};
 use crate::{
     machine::store::EntryStore,
-    types::{GroupId, NodeId, Now},
+    types::{GroupId, NodeId, Now, ReplicaId},
 };
 
 /// How often sleeping leaders look at their keys' deadlines.
@@ -18,20 +18,20 @@ impl<S: EntryStore> Node<S> {
         self.dispatch(now, id);
         let state = self.with_group(now, id, |group, env| {
             group.advance(env);
-            (group.health.is_serving(), group.is_capturing(), group.is_asleep())
+            (group.health.is_serving(), group.is_capturing())
         });
-        if let Some((serving, capturing, asleep)) = state {
-            if asleep {
-                self.awake.remove(&id);
-            } else {
-                self.awake.insert(id);
-            }
+        self.settle(id);
+        if let Some((serving, capturing)) = state {
             if !serving {
-                self.withdraw_reads(id);
+                self.with_group(now, id, |group, env| group.hand_back_reads(env));
             }
             if capturing {
                 self.capturing.insert(id);
             }
+        }
+        self.note_leadership(id);
+        if id == GroupId::META {
+            self.follow_meta(now);
         }
         self.park_bounced();
     }
@@ -43,18 +43,20 @@ impl<S: EntryStore> Node<S> {
         id: GroupId,
         f: impl FnOnce(&mut Group<S>, &mut Env<'_>) -> T,
     ) -> Option<T> {
-        let Self { groups, clock, out, config, tick, .. } = self;
+        let Self { groups, clock, out, config, tick, map, .. } = self;
         let group = groups.get_mut(&id)?;
-        Some(f(group, &mut Env { now, tick: *tick, config, clock, out }))
+        Some(f(group, &mut Env { now, tick: *tick, config, map, clock, out }))
     }
 
     pub(super) fn on_tick(&mut self, now: Now) {
         self.tick += 1;
-        let Self { groups, clock, out, config, tick, dirty, awake, .. } = self;
-        let mut env = Env { now, tick: *tick, config, clock, out };
+        let Self { groups, clock, out, config, tick, map, dirty, awake, beds, .. } = self;
+        let mut env = Env { now, tick: *tick, config, map, clock, out };
         // Most of a thousand groups sleep. Sleeping leaders mind their keys' deadlines only now and then.
-        let all = tick.is_multiple_of(DEADLINE_TICKS);
-        let ids: Vec<GroupId> = if all { groups.keys().copied().collect() } else { awake.iter().copied().collect() };
+        let mut ids: Vec<GroupId> = awake.iter().copied().collect();
+        if tick.is_multiple_of(DEADLINE_TICKS) {
+            ids.extend(beds.with_deadlines());
+        }
         for id in ids {
             if groups.get_mut(&id).is_some_and(|group| group.tick_if_awake(&mut env)) {
                 dirty.insert(id);
@@ -62,10 +64,13 @@ impl<S: EntryStore> Node<S> {
         }
         self.expire_forwards(now);
         self.expire_parked(now);
-        self.dirty.extend(self.routes.iter().filter(|(_, route)| route.is_waiting()).map(|(id, _)| *id));
+        self.dirty.extend(self.routes.waiting());
         if self.tick.is_multiple_of(self.config.timings.beat_ticks) {
             self.send_beats(now);
             self.wake_orphans(now);
+            self.steer(now);
+            self.report(now);
+            self.govern(now);
         }
         if self.resigning || self.tick.is_multiple_of(20) {
             self.give_leadership_away(now);
@@ -74,9 +79,10 @@ impl<S: EntryStore> Node<S> {
     }
 
     fn expire_parked(&mut self, now: Now) {
-        for (id, route) in &mut self.routes {
+        for id in self.routes.waiting().collect::<Vec<_>>() {
+            let Some(route) = self.routes.get_mut(id) else { continue };
             for batch in route.drain_late(now.mono_ms) {
-                let why = match self.groups.get(id).and_then(|group| group.leader_node()).or(route.hint()) {
+                let why = match self.groups.get(&id).and_then(|group| group.leader_node()).or(route.hint()) {
                     Some(leader) => format!("its leader, node {leader}, can't be reached"),
                     None => "it has no leader (no quorum of its replicas answers)".to_owned(),
                 };
@@ -118,20 +124,11 @@ impl<S: EntryStore> Node<S> {
     pub(super) fn on_transfer(&mut self, id: GroupId, to: NodeId) {
         let Some(group) = self.groups.get_mut(&id) else { return };
         group.wake();
-        let target = group.others().find(|(_, node)| *node == to);
+        let fit = |(replica, node): &(ReplicaId, NodeId)| *node == to && group.replica.is_voter(*replica);
+        let target = group.others().find(fit);
         if let Some((replica, _)) = target {
             let _ = group.replica.transfer_to(replica);
         }
         self.dirty.insert(id);
-    }
-
-    /// A corrupt replica answers nothing from its state; what it holds goes elsewhere.
-    pub(super) fn withdraw_reads(&mut self, id: GroupId) {
-        let Some(group) = self.groups.get_mut(&id) else { return };
-        let leader = group.leader_node().filter(|node| *node != self.config.node);
-        group.reads.ask_again(&mut group.replica);
-        for batch in group.replica.drop_reads(|_| true) {
-            self.out.answer(batch, Answer::NotApplied { leader });
-        }
     }
 }

@@ -11,6 +11,7 @@ use crema_api::v1;
 use super::{
     Node,
     batch::{Answer, Batch, Origin},
+    route::Route,
 };
 use crate::{
     error::Error,
@@ -105,18 +106,18 @@ impl<S: EntryStore> Node<S> {
         let origin = Origin::Remote { node: from, session, sequence: forward.sequence };
         let deadline_ms = now.mono_ms.saturating_add(forward.timeout_ms);
         let ops: Result<Vec<_>, _> = forward.ops.iter().map(codec::decode_op).collect();
-        match (ops, self.routes.get_mut(&group)) {
+        match (ops, self.routes.get(group).map(Route::is_full)) {
             (Ok(ops), _) if !may_be_proposed(&ops) => {
                 let batch = Batch { origin, group, ops: Vec::new(), deadline_ms, hold_until_tick: 0 };
                 let reason = format!("node {from} sent operations that must not reach a log");
                 self.out.answer(batch, Answer::Failed(Error::Unavailable { reason }));
             }
-            (Ok(ops), Some(route)) if route.is_full() => {
+            (Ok(ops), Some(true)) => {
                 let batch = Batch { origin, group, ops, deadline_ms, hold_until_tick: 0 };
                 self.out.answer(batch, Answer::Failed(Error::Busy { what: "the shard's leader" }));
             }
-            (Ok(ops), Some(route)) => {
-                route.park(Batch { origin, group, ops, deadline_ms, hold_until_tick: 0 });
+            (Ok(ops), Some(false)) => {
+                self.routes.park(Batch { origin, group, ops, deadline_ms, hold_until_tick: 0 });
                 self.dirty.insert(group);
             }
             (Ok(_), None) => {
@@ -165,6 +166,9 @@ impl<S: EntryStore> Node<S> {
             if let Some(Sent { batch, .. }) = self.forwards.sent.remove(&forward.sequence) {
                 self.out.answer(batch, Answer::NotApplied { leader: None });
             }
+        }
+        if !frame.reports.is_empty() {
+            self.report.begin_again();
         }
         for (id, group) in &mut self.groups {
             let lost = frame.raft.iter().any(|message| message.group == id.0);

@@ -1,17 +1,21 @@
 //! One group's replica on this node: its Raft peer, its state machine, and everything that waits for either.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     Limits, NodeConfig,
     batch::{Answer, Batch},
+    conf::peer_of,
     evict::Evictions,
     hashes::{Hashes, Health},
     hibernate::Rest,
+    meta::Meta,
     out::{Event, Out},
     read::Reads,
+    report::Told,
     snapshot::Snapshots,
     status::Counters,
+    steer::Steering,
 };
 use crate::{
     checkpoint,
@@ -28,17 +32,32 @@ pub(super) struct Env<'a> {
     pub(super) now: Now,
     pub(super) tick: u64,
     pub(super) config: &'a NodeConfig,
+    pub(super) map: &'a ClusterMap,
     pub(super) clock: &'a mut ClockTable,
     pub(super) out: &'a mut Out,
 }
 
 /// What the log's entries change.
 pub(super) enum State<S> {
-    /// The cluster map's group. Its map is fixed until membership can change.
-    Meta {
-        applied: LogIndex,
-    },
+    Meta(Box<Meta>),
     Shard(Box<Machine<S>>),
+}
+
+impl<S: EntryStore> State<S> {
+    pub(super) fn applied(&self) -> LogIndex {
+        match self {
+            Self::Meta(meta) => meta.applied,
+            Self::Shard(machine) => machine.applied(),
+        }
+    }
+
+    /// Takes note of an entry that changes nothing here.
+    pub(super) fn apply_empty(&mut self, index: LogIndex) {
+        match self {
+            Self::Meta(meta) => meta.apply_empty(index),
+            Self::Shard(machine) => machine.apply_empty(index),
+        }
+    }
 }
 
 /// A batch in one entry of this replica's own log.
@@ -52,8 +71,21 @@ pub(super) struct Waiting {
 pub(super) struct Group<S> {
     pub(super) id: GroupId,
     pub(super) generation: u64,
-    /// Where each replica of the group lives, this one included.
+    /// Where each replica lives that may speak for the group: those of the map's set and of the configuration, this one
+    /// included, without those whose node has come back in another life.
     pub(super) nodes: BTreeMap<ReplicaId, NodeId>,
+    /// Replicas whose life is over.
+    pub(super) dead: BTreeSet<ReplicaId>,
+    /// Who votes and learns, by the last applied change.
+    pub(super) conf: checkpoint::ConfState,
+    /// How many changes of the configuration were applied.
+    pub(super) conf_version: u64,
+    /// The map has a migration of this group.
+    pub(super) migrating: bool,
+    /// Where leadership should be, by the map.
+    pub(super) preferred: Option<ReplicaId>,
+    pub(super) steering: Steering,
+    pub(super) told: Told,
     /// The leader of the first term, so that leaders begin spread over the nodes.
     pub(super) first_leader: bool,
     pub(super) replica: Replica<Batch>,
@@ -78,55 +110,63 @@ pub(super) struct Group<S> {
     pub(super) health: Health,
     pub(super) uid: ClusterUid,
     pub(super) feature_level: u8,
-    /// Who the replicas are, as a checkpoint tells it.
+    /// Where the replicas of the configuration live; changed by applied entries only (PROTOCOL 12).
     pub(super) peer_table: Vec<checkpoint::Peer>,
     pub(super) limits: Limits,
     pub(super) counters: Counters,
 }
 
 impl<S: EntryStore> Group<S> {
+    /// The replica that the map places here, at the beginning of its life.
     pub(super) fn new(
         config: &NodeConfig,
         map: &ClusterMap,
         id: GroupId,
-        set: &ReplicaSet,
-        replica: ReplicaId,
+        at: &ReplicaAt,
         mut state: State<S>,
     ) -> Self {
-        if let State::Shard(machine) = &mut state {
-            machine.set_faults(config.faults);
-            machine.set_hash_interval(config.limits.hash_interval);
-        }
-        let origin = origin(set);
-        if origin != Origin::Empty {
-            match &mut state {
-                State::Meta { applied } => *applied = FIRST_INDEX,
-                State::Shard(machine) => machine.apply_empty(FIRST_INDEX),
+        let set = &map.groups[&id];
+        let first = begins_first(map, id, set);
+        match &mut state {
+            State::Shard(machine) => {
+                machine.set_faults(config.faults);
+                machine.set_hash_interval(config.limits.hash_interval);
+                (1..=FIRST_INDEX.0).filter(|_| first).for_each(|index| machine.apply_empty(LogIndex(index)));
             }
+            State::Meta(meta) if first => meta.applied = FIRST_INDEX,
+            State::Meta(_) => {}
         }
+        let ids = |learner| set.replicas.iter().filter(move |at| at.learner == learner).map(|at| at.replica);
+        let origin = match first {
+            true => Origin::First { voters: ids(false).collect(), learners: ids(true).collect() },
+            false => Origin::Empty,
+        };
         let replica = Replica::new(ReplicaConfig {
             group: id,
             generation: set.generation,
-            replica,
+            replica: at.replica,
             incarnation: config.incarnation,
             origin,
             election_ticks: config.timings.election_ticks,
             heartbeat_ticks: config.timings.heartbeat_ticks,
             seed: config.seed,
         });
-        Self {
+        let mut group = Self {
             id,
             generation: set.generation,
-            nodes: set.replicas.iter().map(|at| (at.replica, at.node)).collect(),
-            first_leader: set.replicas.first().is_some_and(|at| at.replica == replica.config().replica),
+            nodes: BTreeMap::new(),
+            dead: BTreeSet::new(),
+            conf: checkpoint::ConfState::default(),
+            conf_version: 0,
+            migrating: false,
+            preferred: None,
+            steering: Steering::default(),
+            told: Told::default(),
+            first_leader: first && set.replicas.first().is_some_and(|first| first.replica == at.replica),
             seen: replica.standing(),
             replica,
             state,
-            settings: Settings {
-                capacity: map.settings.capacity,
-                policy: map.settings.eviction,
-                default_ttl_ms: map.settings.default_ttl_ms,
-            },
+            settings: Settings::default(),
             settings_term: Term(0),
             writes: VecDeque::new(),
             waiters: BTreeMap::new(),
@@ -134,36 +174,59 @@ impl<S: EntryStore> Group<S> {
             last_stamp: Timestamp(0),
             rest: Rest::default(),
             snapshots: Snapshots::default(),
-            hashes: Hashes::new(set.voters().map(|at| at.replica).collect()),
+            hashes: Hashes::default(),
             evictions: Evictions::default(),
             health: Health::Serving,
             uid: map.uid,
             feature_level: codec::FEATURE_LEVEL,
-            peer_table: peer_table(map, set),
+            peer_table: if first { peer_table(map, set) } else { Vec::new() },
             limits: config.limits,
             counters: Counters::default(),
-        }
+        };
+        group.read_conf();
+        group.follow_map(map, config.node);
+        group
     }
 
     pub(super) fn machine(&self) -> Option<&Machine<S>> {
         match &self.state {
-            State::Meta { .. } => None,
+            State::Meta(_) => None,
             State::Shard(machine) => Some(machine),
         }
     }
 
     pub(super) fn machine_mut(&mut self) -> Option<&mut Machine<S>> {
         match &mut self.state {
-            State::Meta { .. } => None,
+            State::Meta(_) => None,
             State::Shard(machine) => Some(machine),
         }
     }
 
-    pub(super) fn applied(&self) -> LogIndex {
+    pub(super) fn meta(&self) -> Option<&Meta> {
         match &self.state {
-            State::Meta { applied } => *applied,
-            State::Shard(machine) => machine.applied(),
+            State::Meta(meta) => Some(meta),
+            State::Shard(_) => None,
         }
+    }
+
+    pub(super) fn meta_mut(&mut self) -> Option<&mut Meta> {
+        match &mut self.state {
+            State::Meta(meta) => Some(meta),
+            State::Shard(_) => None,
+        }
+    }
+
+    pub(super) fn applied(&self) -> LogIndex {
+        self.state.applied()
+    }
+
+    pub(super) fn own(&self) -> ReplicaId {
+        self.replica.config().replica
+    }
+
+    /// Whether it has no state yet: it came after the group's beginning, and waits for its first snapshot.
+    pub(super) fn is_infant(&self) -> bool {
+        self.applied() < FIRST_INDEX
     }
 
     /// The node that leads, as far as this replica knows.
@@ -171,9 +234,14 @@ impl<S: EntryStore> Group<S> {
         self.nodes.get(&self.replica.standing().leader?).copied()
     }
 
+    /// Whether it leads and has applied an entry of its term: its state then holds all that was ever committed.
+    pub(super) fn is_current_leader(&self) -> bool {
+        self.replica.is_leader() && self.replica.term_at(self.applied()) == Some(self.replica.standing().term)
+    }
+
     /// Where the other replicas live.
     pub(super) fn others(&self) -> impl Iterator<Item = (ReplicaId, NodeId)> + '_ {
-        let own = self.replica.config().replica;
+        let own = self.own();
         self.nodes.iter().map(|(replica, node)| (*replica, *node)).filter(move |(replica, _)| *replica != own)
     }
 
@@ -213,11 +281,18 @@ impl<S: EntryStore> Group<S> {
         }
         if standing.role != Role::Leader {
             self.hand_back_writes(env);
+            self.hand_back_changes(env);
             self.evictions.forget();
         }
+        self.steering.on_standing(before, standing, self.preferred);
         self.reads.ask_again(&mut self.replica);
+        self.tell_leader(env);
+    }
+
+    /// Says who leads, and whether nobody else could.
+    pub(super) fn tell_leader(&self, env: &mut Env<'_>) {
         let (leader, sole) = (self.leader_node(), self.replica.is_sole_voter());
-        env.out.event(Event::Leader { group: self.id, leader, term: standing.term, sole });
+        env.out.event(Event::Leader { group: self.id, leader, term: self.replica.standing().term, sole });
     }
 
     /// A new leader never stamps below what its log already holds.
@@ -265,6 +340,7 @@ impl<S: EntryStore> Group<S> {
             env.out.answer(batch, answer);
         }
         self.reads.expire(late, env.out);
+        self.expire_changes(env);
     }
 
     /// This replica takes part no more: it has met what it can't apply, or has no majority to agree with.
@@ -273,39 +349,39 @@ impl<S: EntryStore> Group<S> {
         self.offer_no_snapshot();
         self.snapshots.forget_staged();
         env.out.event(Event::Health { group: self.id, health: self.health.clone() });
+        self.give_everything_back(&reason, env);
+    }
+
+    /// Nothing is answered here any more: what is in no log goes elsewhere, of the rest nobody knows (PROTOCOL 1).
+    pub(super) fn give_everything_back(&mut self, reason: &str, env: &mut Env<'_>) {
         self.hand_back_writes(env);
+        self.abandon_changes(reason, env);
         for ((index, _), waiting) in std::mem::take(&mut self.waiters) {
             for Waiting { batch, .. } in waiting {
-                env.out.unknown(batch, index, &reason, env.config.faults);
+                env.out.unknown(batch, index, reason, env.config.faults);
             }
         }
+        self.hand_back_reads(env);
+    }
+
+    /// Reads go to whoever leads, if that is not this replica.
+    pub(super) fn hand_back_reads(&mut self, env: &mut Env<'_>) {
+        let leader = self.leader_node().filter(|node| *node != env.config.node);
         self.reads.ask_again(&mut self.replica);
         for batch in self.replica.drop_reads(|_| true) {
-            env.out.answer(batch, Answer::NotApplied { leader: None });
+            env.out.answer(batch, Answer::NotApplied { leader });
         }
     }
 }
 
-/// The first replicas of a group all begin with its first configuration; whoever comes later gets a snapshot.
-fn origin(set: &ReplicaSet) -> Origin {
-    if set.changes > 0 {
-        return Origin::Empty;
-    }
-    let ids = |learner| set.replicas.iter().filter(move |at| at.learner == learner).map(|at| at.replica);
-    Origin::First { voters: ids(false).collect(), learners: ids(true).collect() }
+/// Whether a set's replicas begin with its first configuration. The log of the meta group begins with the first map, so
+/// whoever knows only a later one can't have its beginning.
+fn begins_first(map: &ClusterMap, id: GroupId, set: &ReplicaSet) -> bool {
+    set.changes == 0 && (id != GroupId::META || map.version == 1)
 }
 
 fn peer_table(map: &ClusterMap, set: &ReplicaSet) -> Vec<checkpoint::Peer> {
-    let peer = |at: &ReplicaAt| {
-        let member = map.members.get(&at.node)?;
-        Some(checkpoint::Peer {
-            replica: at.replica,
-            node: at.node,
-            incarnation: member.incarnation,
-            address: member.address.clone(),
-        })
-    };
-    set.replicas.iter().filter_map(peer).collect()
+    set.replicas.iter().filter_map(|at| peer_of(map, at)).collect()
 }
 
 /// Takes out the batches whose deadline has passed.

@@ -47,8 +47,9 @@ impl Health {
 }
 
 /// What the replicas of a group reported.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Hashes {
+    /// Those of both halves of a joint configuration.
     voters: BTreeSet<ReplicaId>,
     reports: BTreeMap<LogIndex, BTreeMap<ReplicaId, u128>>,
 }
@@ -63,8 +64,9 @@ enum Verdict {
 }
 
 impl Hashes {
-    pub(super) fn new(voters: BTreeSet<ReplicaId>) -> Self {
-        Self { voters, reports: BTreeMap::new() }
+    /// Who is counted from now on; what those who stay have reported counts on.
+    pub(super) fn set_voters(&mut self, voters: BTreeSet<ReplicaId>) {
+        self.voters = voters;
     }
 
     fn note(&mut self, index: LogIndex, replica: ReplicaId, hash: u128) {

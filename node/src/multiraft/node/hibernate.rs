@@ -10,14 +10,15 @@ use crema_api::v1;
 
 use super::{
     LANES, Node,
+    beds::Bed,
     group::{Env, Group},
-    lane_of,
+    meta::Meta,
 };
 use crate::{
-    consensus::FIRST_TERM,
+    consensus::FIRST_INDEX,
     faults::Fault,
     machine::store::EntryStore,
-    types::{GroupId, LogIndex, NodeId, Now, ReplicaId, Term},
+    types::{GroupId, LogIndex, NodeId, Now, ReplicaId},
 };
 
 /// `Sleep.kind`: the leader asks.
@@ -55,20 +56,21 @@ impl Default for Rest {
 #[derive(Debug, Default)]
 pub(super) struct Beats {
     /// By lane: a worker of the other node that has stopped must not hide behind its neighbours.
-    last_heard_tick: BTreeMap<(NodeId, u32), u64>,
-    mismatches: BTreeMap<(NodeId, u32), u32>,
+    heard: BTreeMap<(NodeId, u32), Heard>,
+}
+
+/// What the beats of one worker of a peer said last.
+#[derive(Debug, Default)]
+struct Heard {
+    tick: u64,
+    /// How often in a row its digest did not fit.
+    mismatches: u32,
 }
 
 impl Beats {
     pub(super) fn forget(&mut self, peer: NodeId) {
-        self.last_heard_tick.retain(|(node, _), _| *node != peer);
-        self.mismatches.retain(|(node, _), _| *node != peer);
+        self.heard.retain(|(node, _), _| *node != peer);
     }
-}
-
-/// One group's part of a digest: the digests of a lane add up, in any order.
-fn digest(group: GroupId, term: Term) -> u64 {
-    crate::types::Draw::new(u64::from(group.0) << 32 ^ term.0).next_u64()
 }
 
 impl<S: EntryStore> Group<S> {
@@ -92,6 +94,20 @@ impl<S: EntryStore> Group<S> {
         self.rest == Rest::Asleep
     }
 
+    /// How it sleeps, if it does.
+    pub(super) fn bed(&self) -> Option<Bed> {
+        if !self.is_asleep() {
+            return None;
+        }
+        let term = self.replica.standing().term;
+        if self.replica.is_leader() {
+            let peers = self.others().map(|(_, node)| node).collect();
+            let has_deadlines = self.machine().is_some_and(|machine| machine.next_deadline().is_some());
+            return Some(Bed::Leads { term, peers, has_deadlines });
+        }
+        self.leader_node().map(|leader| Bed::Under { term, leader })
+    }
+
     /// One tick; says whether the group was awake. A sleeping leader still minds its keys' deadlines.
     pub(super) fn tick_if_awake(&mut self, env: &mut Env<'_>) -> bool {
         if self.health.is_stopped() {
@@ -104,7 +120,7 @@ impl<S: EntryStore> Group<S> {
             self.wake();
         }
         // Leaders begin spread over the nodes, without waiting for a timeout.
-        if env.tick == 1 && self.first_leader && self.replica.standing().term == FIRST_TERM {
+        if env.tick == 1 && self.first_leader && self.replica.standing().last == FIRST_INDEX {
             self.replica.campaign();
         }
         self.on_tick(env);
@@ -139,6 +155,13 @@ impl<S: EntryStore> Group<S> {
             && self.health.is_serving()
             && !self.is_capturing()
             && !self.snapshots.is_offering()
+            && !self.meta().is_some_and(Meta::is_busy)
+            && !self.is_changing()
+    }
+
+    /// Whether its replicas come or go.
+    fn is_changing(&self) -> bool {
+        self.migrating || self.replica.has_pending_conf() || self.replica.is_joint()
     }
 
     fn ask_to_sleep(&mut self, env: &mut Env<'_>) {
@@ -169,7 +192,8 @@ impl<S: EntryStore> Group<S> {
 
     fn sleep_if_agreed(&mut self) {
         let Rest::Asking { index, agreed, .. } = &self.rest else { return };
-        let all = self.others().all(|(replica, _)| agreed.contains(&replica));
+        let own = self.own();
+        let all = self.conf_members().all(|replica| replica == own || agreed.contains(&replica));
         if all && self.replica.is_level(*index) && self.is_quiet() {
             self.rest = Rest::Asleep;
         }
@@ -236,43 +260,31 @@ impl<S: EntryStore> Node<S> {
     }
 
     pub(super) fn send_beat(&mut self, now: Now, peer: NodeId) {
+        self.settle_dirty();
         let lanes: Vec<u32> = (0..LANES).filter(|lane| self.config.lanes.owns_lane(*lane)).collect();
-        let led = |group: &Group<S>| {
-            group.is_asleep() && group.replica.is_leader() && group.nodes.values().any(|node| *node == peer)
-        };
-        let digests = self.digests(led);
-        let digests = lanes.iter().map(|lane| digests.get(lane).copied().unwrap_or(0)).collect();
+        let digests = lanes.iter().map(|lane| self.beds.digest_led(peer, *lane)).collect();
         if let Some(frame) = self.out.to(peer, 16 * lanes.len()) {
             frame.beats.push(v1::LaneBeat { lanes, digests, wall_ms: now.wall.0 });
         }
     }
 
-    fn digests(&self, counts: impl Fn(&Group<S>) -> bool) -> BTreeMap<u32, u64> {
-        let mut digests: BTreeMap<u32, u64> = BTreeMap::new();
-        for (id, group) in self.groups.iter().filter(|(_, group)| counts(group)) {
-            let sum = digests.entry(lane_of(*id)).or_default();
-            *sum = sum.wrapping_add(digest(*id, group.replica.standing().term));
-        }
-        digests
-    }
-
     pub(super) fn on_beat(&mut self, now: Now, from: NodeId, beat: &v1::LaneBeat) {
         self.clock.hear(from, crate::types::Timestamp(beat.wall_ms), now);
-        let own = self.digests(|group| sleeps_under(group, from));
+        self.settle_dirty();
         for (lane, digest) in beat.lanes.iter().zip(&beat.digests) {
             if *lane >= LANES || !self.config.lanes.owns_lane(*lane) {
                 continue;
             }
-            self.peers.beats.last_heard_tick.insert((from, *lane), self.tick);
-            let mismatches = self.peers.beats.mismatches.entry((from, *lane)).or_default();
-            if own.get(lane).copied().unwrap_or(0) == *digest {
-                *mismatches = 0;
+            let heard = self.peers.beats.heard.entry((from, *lane)).or_default();
+            heard.tick = self.tick;
+            if self.beds.digest_under(from, *lane) == *digest {
+                heard.mismatches = 0;
                 continue;
             }
-            *mismatches += 1;
-            if *mismatches >= TOLERATED_MISMATCHES {
-                *mismatches = 0;
-                self.wake_led_by(now, from, |group| lane_of(group) == *lane);
+            heard.mismatches += 1;
+            if heard.mismatches >= TOLERATED_MISMATCHES {
+                heard.mismatches = 0;
+                self.wake_led_by(now, from, *lane);
             }
         }
     }
@@ -282,28 +294,58 @@ impl<S: EntryStore> Node<S> {
         if self.config.faults.has(Fault::WakeNotTiedToIncarnation) {
             return;
         }
+        self.settle_dirty();
         let patience = self.config.timings.election_ticks as u64 * 2;
-        let sleepers = self.groups.iter().filter(|(_, group)| group.is_asleep() && !group.replica.is_leader());
-        let beds: BTreeSet<(NodeId, u32)> =
-            sleepers.filter_map(|(id, group)| Some((group.leader_node()?, lane_of(*id)))).collect();
-        for (leader, lane) in beds {
-            let heard = self.peers.beats.last_heard_tick.get(&(leader, lane)).copied().unwrap_or(0);
-            if self.tick > heard + patience || !self.out.sessions.contains_key(&leader) {
-                self.wake_led_by(now, leader, |group| lane_of(group) == lane);
-            }
+        let is_silent = |(leader, lane): &(NodeId, u32)| {
+            let heard = self.peers.beats.heard.get(&(*leader, *lane)).map_or(0, |heard| heard.tick);
+            self.tick > heard + patience || !self.out.sessions.contains_key(leader)
+        };
+        let orphaned: Vec<_> = self.beds.rooms_under().filter(is_silent).collect();
+        for (leader, lane) in orphaned {
+            self.wake_led_by(now, leader, lane);
         }
     }
 
-    fn wake_led_by(&mut self, now: Now, leader: NodeId, which: impl Fn(GroupId) -> bool) {
-        let asleep = |(id, group): &(&GroupId, &Group<S>)| which(**id) && sleeps_under(group, leader);
-        let ids: Vec<GroupId> = self.groups.iter().filter(asleep).map(|(id, _)| *id).collect();
-        for id in ids {
+    fn wake_led_by(&mut self, now: Now, leader: NodeId, lane: u32) {
+        for id in self.beds.sleepers_under(leader, lane) {
             self.with_group(now, id, |group, env| group.wake_orphan(env));
             self.dirty.insert(id);
         }
     }
-}
 
-fn sleeps_under<S: EntryStore>(group: &Group<S>, leader: NodeId) -> bool {
-    group.is_asleep() && !group.replica.is_leader() && group.leader_node() == Some(leader)
+    /// Notes how a group rests now. Whatever changes a group's rest, term, leader or replicas marks it as dirty, and
+    /// every dirty group comes by here when it is driven.
+    pub(super) fn settle(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get(&id) else {
+            self.awake.remove(&id);
+            return self.beds.put(id, None);
+        };
+        let newly = if group.is_asleep() { self.awake.remove(&id) } else { self.awake.insert(id) };
+        // Awake it has no bed, and had none before: the case of every group under load.
+        if newly || group.is_asleep() {
+            self.beds.put(id, group.bed());
+        }
+    }
+
+    /// What happened since the last turn counts too: a beat must neither vouch for a group that has just woken, nor
+    /// overlook one that has just gone to sleep.
+    fn settle_dirty(&mut self) {
+        let dirty: Vec<GroupId> = self.dirty.iter().copied().collect();
+        dirty.into_iter().for_each(|id| self.settle(id));
+    }
+
+    /// Compares what is kept of the sleepers with what the groups say; for the simulator's invariants.
+    ///
+    /// # Errors
+    /// What differs.
+    #[cfg(feature = "planted-faults")]
+    pub fn check_sleepers(&self) -> Result<(), String> {
+        let mut beds = super::beds::Beds::default();
+        self.groups.iter().for_each(|(id, group)| beds.put(*id, group.bed()));
+        let awake = self.groups.iter().filter(|(_, group)| !group.is_asleep()).map(|(id, _)| *id);
+        if beds == self.beds && awake.eq(self.awake.iter().copied()) {
+            return Ok(());
+        }
+        Err(format!("kept {:?}, awake {:?}; the groups say {beds:?}", self.beds, self.awake))
+    }
 }

@@ -19,11 +19,13 @@ use crate::{
     cluster::{command::MetaCommand, map::ClusterMap},
     faults::Faults,
     machine::{Machine, command::Op, store::EntryStore},
-    types::{GroupId, Incarnation, LogIndex, NodeId, Now, ReplicaId},
+    types::{GroupId, Incarnation, NodeId, Now, ReplicaId},
 };
 
 mod apply;
 mod batch;
+mod beds;
+mod conf;
 mod drive;
 mod evict;
 mod forward;
@@ -32,24 +34,37 @@ mod group;
 mod hashes;
 mod hibernate;
 mod membership;
+mod meta;
 mod out;
 mod peers;
 mod propose;
 mod read;
+mod report;
 mod route;
 mod snapshot;
 mod status;
+mod steer;
 #[cfg(test)]
 mod tests;
 
 pub use self::{
     batch::Ticket,
+    govern::Governing,
     hashes::Health,
     out::{Effects, Event, SendSnapshot},
     snapshot::ReceivedSnapshot,
     status::{Counters, GroupStatus},
 };
-use self::{forward::Forwards, group::Group, out::Out, route::Route};
+use self::{
+    beds::Beds,
+    forward::Forwards,
+    govern::Governor,
+    group::Group,
+    membership::{create, living, placed},
+    out::Out,
+    report::Report,
+    route::{Route, Routes},
+};
 
 /// Lanes: a group's lane is its number modulo this; a worker owns whole lanes, so that nodes with different
 /// numbers of workers understand each other's beats.
@@ -119,11 +134,13 @@ pub struct Limits {
     pub hash_interval: u64,
     /// Entries that a capture visits per turn.
     pub capture_step: usize,
+    /// Memory that the node may use for entries, as its reports say; 0 is not known.
+    pub memory_bytes: u64,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { log_entries: 10_000, log_bytes: 16 << 20, hash_interval: 1_024, capture_step: 4_096 }
+        Self { log_entries: 10_000, log_bytes: 16 << 20, hash_interval: 1_024, capture_step: 4_096, memory_bytes: 0 }
     }
 }
 
@@ -239,7 +256,7 @@ pub struct Node<S> {
     map: Arc<ClusterMap>,
     make_store: MakeStore<S>,
     groups: BTreeMap<GroupId, Group<S>>,
-    routes: BTreeMap<GroupId, Route>,
+    routes: Routes,
     forwards: Forwards,
     peers: peers::Peers,
     clock: ClockTable,
@@ -247,10 +264,21 @@ pub struct Node<S> {
     dirty: BTreeSet<GroupId>,
     /// Groups that are ticked; the others sleep, and are not even looked at.
     awake: BTreeSet<GroupId>,
+    /// How the others sleep.
+    beds: Beds,
     /// Groups with a capture to go on with.
     capturing: BTreeSet<GroupId>,
     /// Groups whose status may have changed since it was last told.
     touched: BTreeSet<GroupId>,
+    /// Groups whose leader here has something to bring about: it is looked at with each beat.
+    unsteady: BTreeSet<GroupId>,
+    /// The highest replica that this node has held in each group: none is created at or below it.
+    held: BTreeMap<GroupId, ReplicaId>,
+    report: Report,
+    /// While this worker leads the meta group.
+    governor: Option<Governor>,
+    /// The cluster has declared this node's life over.
+    superseded: bool,
     tick: u64,
     resigning: bool,
     out: Out,
@@ -261,37 +289,38 @@ impl<S: EntryStore> Node<S> {
     pub fn new(
         config: NodeConfig,
         map: Arc<ClusterMap>,
-        mut make_store: impl FnMut(GroupId) -> S + Send + 'static,
+        make_store: impl FnMut(GroupId) -> S + Send + 'static,
     ) -> Self {
-        let owned = |group: &GroupId| config.lanes.owns(*group);
-        let replicas = map.replicas_on(config.node).filter(|(group, ..)| owned(group));
-        let groups: BTreeMap<_, _> = replicas
-            .map(|(group, set, at)| {
-                let state = match group.shard() {
-                    Some(_) => group::State::Shard(Box::new(Machine::new(make_store(group)))),
-                    None => group::State::Meta { applied: LogIndex(0) },
-                };
-                (group, Group::new(&config, &map, group, set, at.replica, state))
-            })
-            .collect();
-        let routes = map.groups.iter().filter(|(group, _)| owned(group));
-        let routes = routes.map(|(group, set)| (*group, Route::new(config.node, set))).collect();
+        let mut make_store: MakeStore<S> = Box::new(make_store);
+        let ids: Vec<GroupId> = map.groups.keys().copied().filter(|group| config.lanes.owns(*group)).collect();
+        let here = ids.iter().filter_map(|id| Some((*id, *placed(&config, &map, *id)?)));
+        let groups: BTreeMap<_, _> =
+            here.map(|(id, at)| (id, create(&config, &map, id, &at, &mut make_store))).collect();
+        // Nobody's operations go into the meta group.
+        let shards = ids.iter().filter(|id| id.shard().is_some());
+        let routes = shards.map(|id| (*id, Route::new(Route::members(config.node, &map, &map.groups[id])))).collect();
         Self {
-            clock: ClockTable::new(map.members.len(), map.settings.max_clock_skew_ms),
+            clock: ClockTable::new(living(&map), map.settings.max_clock_skew_ms),
             dirty: groups.keys().copied().collect(),
             awake: groups.keys().copied().collect(),
+            held: groups.iter().map(|(id, group)| (*id, group.own())).collect(),
+            beds: Beds::default(),
             capturing: BTreeSet::new(),
             touched: BTreeSet::new(),
+            unsteady: BTreeSet::new(),
+            report: Report::default(),
+            governor: None,
+            superseded: false,
             peers: peers::Peers::default(),
             forwards: Forwards::default(),
             out: Out::new(config.node),
             tick: 0,
             resigning: false,
+            routes: Routes::new(routes),
             groups,
-            routes,
             config,
             map,
-            make_store: Box::new(make_store),
+            make_store,
         }
     }
 
@@ -314,7 +343,7 @@ impl<S: EntryStore> Node<S> {
             Input::Govern { ticket, command, expected_version, deadline_mono_ms } => {
                 self.on_govern(ticket, command, expected_version, deadline_mono_ms);
             }
-            Input::Report(report) => self.on_report(self.config.node, report),
+            Input::Report(report) => self.on_report(now, self.config.node, report),
         }
     }
 

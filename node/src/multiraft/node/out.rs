@@ -77,13 +77,15 @@ pub enum Event {
         /// Whether this replica is the group's only voter and leads: what it has applied is all there is.
         sole: bool,
     },
-    /// A replica stopped serving, and why.
+    /// A replica stopped serving, and why; or a new one began.
     Health {
         /// The group.
         group: GroupId,
         /// Its health now.
         health: Health,
     },
+    /// This node's life is over: another one has its place, or it was declared dead. The process must end.
+    Superseded,
 }
 
 /// A frame in the making.
@@ -214,8 +216,23 @@ impl Out {
         self.effects.events.push(event);
     }
 
-    pub(super) fn governed(&mut self, ticket: Ticket, result: Result<Arc<ClusterMap>, GovernError>) {
-        self.effects.governed.push((ticket, result));
+    /// Answers whoever wanted a change of the map; the leader's own changes have no ticket.
+    pub(super) fn governed(&mut self, asker: Option<Ticket>, result: Result<Arc<ClusterMap>, GovernError>) {
+        if let Some(ticket) = asker {
+            self.effects.governed.push((ticket, result));
+        }
+    }
+
+    pub(super) fn map(&mut self, map: Arc<ClusterMap>) {
+        self.effects.map = Some(map);
+    }
+
+    pub(super) fn report(&mut self, report: v1::NodeReport) {
+        self.effects.reports.push(report);
+    }
+
+    pub(super) fn destroyed(&mut self, group: GroupId) {
+        self.effects.destroyed.push(group);
     }
 
     pub(super) fn snapshot(&mut self, snapshot: SendSnapshot) {

@@ -16,6 +16,8 @@ pub(super) struct Peers {
     /// The highest forward accepted in the present session, by lane: each worker of the other node counts by
     /// itself, and a lane belongs to one worker there as here.
     last_sequence: BTreeMap<(NodeId, u32), u64>,
+    /// When each was last heard of, in any life.
+    heard: BTreeMap<NodeId, u64>,
     pub(super) beats: Beats,
 }
 
@@ -24,6 +26,11 @@ impl Peers {
     fn forget(&mut self, peer: NodeId) {
         self.last_sequence.retain(|(node, _), _| *node != peer);
         self.beats.forget(peer);
+    }
+
+    /// The tick of the last word of a peer; 0 if there was none.
+    pub(super) fn heard_tick(&self, peer: NodeId) -> u64 {
+        self.heard.get(&peer).copied().unwrap_or(0)
     }
 
     /// Whether a forward is new in its session.
@@ -44,7 +51,7 @@ impl<S: EntryStore> Node<S> {
         // Before anything is said on the session each side knows the other's clock (PROTOCOL 3).
         self.send_beat(now, peer);
         self.park_bounced();
-        self.dirty.extend(self.routes.iter().filter(|(_, route)| route.is_waiting()).map(|(id, _)| *id));
+        self.dirty.extend(self.routes.waiting());
     }
 
     pub(super) fn on_session_down(&mut self, peer: NodeId, session: u64) {
@@ -53,6 +60,7 @@ impl<S: EntryStore> Node<S> {
         }
         self.out.sessions.remove(&peer);
         self.peers.forget(peer);
+        self.peers.heard.insert(peer, self.tick);
         self.lose_forwards(peer, session);
         self.park_bounced();
         for (id, group) in &mut self.groups {
@@ -69,6 +77,7 @@ impl<S: EntryStore> Node<S> {
         if self.out.sessions.get(&from) != Some(&session) {
             return;
         }
+        self.peers.heard.insert(from, self.tick);
         let v1::Frame {
             hello: _, // checked by `network` when the stream began
             more: _,  // unfolded by `network`
@@ -107,7 +116,7 @@ impl<S: EntryStore> Node<S> {
             self.dirty.insert(GroupId(report.group));
         }
         for report in reports {
-            self.on_report(from, report);
+            self.on_report(now, from, report);
         }
         for gone in &gone {
             self.on_gone(from, gone);
@@ -121,7 +130,10 @@ impl<S: EntryStore> Node<S> {
 
     fn on_raft(&mut self, from: NodeId, message: v1::RaftMessage) {
         let id = GroupId(message.group);
-        let Some(group) = self.groups.get_mut(&id) else { return };
+        let Some(group) = self.groups.get_mut(&id).filter(|group| group.own() == ReplicaId(message.to)) else {
+            return self.say_gone(from, &message);
+        };
+        group.meet(ReplicaId(message.from), from);
         if group.health.is_stopped() || !apply::is_fenced(group, from, &message) {
             return;
         }

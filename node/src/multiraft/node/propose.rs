@@ -27,8 +27,11 @@ impl<S: EntryStore> Group<S> {
     pub(super) fn propose(&mut self, env: &mut Env<'_>) {
         // A corrupt machine's answers are worth nothing; without a time nothing can be stamped (PROTOCOL 9, 3).
         let may = self.health.is_serving() && env.clock.is_known(env.now);
-        if matches!(self.state, State::Meta { .. }) || !may {
+        if !may {
             return;
+        }
+        if matches!(self.state, State::Meta(_)) {
+            return self.propose_changes(env);
         }
         while self.replica.takes_proposals() {
             let standing = self.replica.standing();

@@ -1,6 +1,6 @@
 //! Where a batch goes next: to the replica here, to another node, or nowhere yet.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::{
     Node,
@@ -9,7 +9,7 @@ use super::{
     hashes::Health,
 };
 use crate::{
-    cluster::map::ReplicaSet,
+    cluster::map::{ClusterMap, ReplicaSet},
     consensus::Role,
     error::Error,
     machine::{command::Op, store::EntryStore},
@@ -31,6 +31,13 @@ pub(super) struct Route {
     parked: VecDeque<Batch>,
 }
 
+/// The ways to every group of this worker's lanes.
+pub(super) struct Routes {
+    by_group: BTreeMap<GroupId, Route>,
+    /// All groups with a parked batch, and perhaps some whose batches have gone since the last look.
+    waiting: BTreeSet<GroupId>,
+}
+
 /// The next step of one batch.
 enum Way {
     /// Into this leader's log.
@@ -44,22 +51,18 @@ enum Way {
 }
 
 impl Route {
-    pub(super) fn new(own: NodeId, set: &ReplicaSet) -> Self {
-        let members = set.replicas.iter().map(|at| at.node).filter(|node| *node != own).collect();
+    pub(super) fn new(members: Vec<NodeId>) -> Self {
         Self { members, hint: None, next_member: 0, parked: VecDeque::new() }
     }
 
-    pub(super) fn park(&mut self, batch: Batch) {
-        self.parked.push_back(batch);
+    /// Who can be asked for a group: the nodes of its voters that live, `own` excluded.
+    pub(super) fn members(own: NodeId, map: &ClusterMap, set: &ReplicaSet) -> Vec<NodeId> {
+        set.voters().filter(|at| at.node != own && map.is_alive(at)).map(|at| at.node).collect()
     }
 
     /// Whether it holds as much as it may for other nodes' clients; a node's own are bounded by their permits.
     pub(super) fn is_full(&self) -> bool {
         self.parked.len() >= MAX_PARKED
-    }
-
-    pub(super) fn is_waiting(&self) -> bool {
-        !self.parked.is_empty()
     }
 
     pub(super) fn set_hint(&mut self, leader: Option<NodeId>) {
@@ -85,6 +88,11 @@ impl Route {
 
     fn way<S: EntryStore>(&mut self, group: Option<&Group<S>>, batch: &Batch) -> Way {
         match group {
+            // One that waits for its first snapshot may not even know that the group has a leader.
+            Some(group) if group.is_infant() && group.leader_node().is_none() => {
+                let guess = self.guess();
+                elsewhere(batch, guess)
+            }
             Some(group) if group.health == Health::Serving => way_by_replica(group, batch),
             Some(group) if !group.health.is_stopped() => match group.leader_node() {
                 // A corrupt replica still votes, but answers nothing; a corrupt leader is handing over.
@@ -106,7 +114,8 @@ fn way_by_replica<S: EntryStore>(group: &Group<S>, batch: &Batch) -> Way {
         (Role::Leader, _) if group.replica.takes_proposals() => Way::Write,
         // The leadership is being handed over: proposals queue until it is clear who leads (PROTOCOL 14).
         (Role::Leader, _) => Way::Wait,
-        (Role::Follower, Some(_)) if batch.is_read_only() => Way::Read,
+        // One that has not caught up, or is on its way out, would let the reader wait.
+        (Role::Follower, Some(_)) if batch.is_read_only() && group.replica.is_voter(group.own()) => Way::Read,
         (Role::Follower, Some(leader)) => elsewhere(batch, Some(leader)),
         (Role::Follower | Role::Candidate, _) => match batch.origin {
             Origin::Local(_) => Way::Wait,
@@ -124,15 +133,49 @@ fn elsewhere(batch: &Batch, to: Option<NodeId>) -> Way {
     }
 }
 
+impl Routes {
+    pub(super) fn new(by_group: BTreeMap<GroupId, Route>) -> Self {
+        Self { by_group, waiting: BTreeSet::new() }
+    }
+
+    pub(super) fn get(&self, group: GroupId) -> Option<&Route> {
+        self.by_group.get(&group)
+    }
+
+    pub(super) fn get_mut(&mut self, group: GroupId) -> Option<&mut Route> {
+        self.by_group.get_mut(&group)
+    }
+
+    pub(super) fn set_members(&mut self, group: GroupId, members: Vec<NodeId>) {
+        if let Some(route) = self.by_group.get_mut(&group) {
+            route.members = members;
+        }
+    }
+
+    /// Lets a batch wait for its group's next turn; gives it back if there is no such group.
+    pub(super) fn park(&mut self, batch: Batch) -> Option<Batch> {
+        let Some(route) = self.by_group.get_mut(&batch.group) else { return Some(batch) };
+        self.waiting.insert(batch.group);
+        route.parked.push_back(batch);
+        None
+    }
+
+    /// The groups in whose routes something waits.
+    pub(super) fn waiting(&mut self) -> impl Iterator<Item = GroupId> + '_ {
+        let Self { by_group, waiting } = self;
+        waiting.retain(|group| by_group.get(group).is_some_and(|route| !route.parked.is_empty()));
+        waiting.iter().copied()
+    }
+}
+
 impl<S: EntryStore> Node<S> {
     pub(super) fn on_submit(&mut self, ticket: Ticket, group: GroupId, ops: Vec<Op>, deadline_ms: u64) {
         let batch = Batch { origin: Origin::Local(ticket), group, ops, deadline_ms, hold_until_tick: 0 };
-        match self.routes.get_mut(&group) {
-            Some(route) => {
-                route.park(batch);
+        match self.routes.park(batch) {
+            None => {
                 self.dirty.insert(group);
             }
-            None => {
+            Some(batch) => {
                 let reason = format!("{group} is not one of this cluster's shards");
                 self.out.answer(batch, Answer::Failed(Error::Invalid { field: "shard", reason }));
             }
@@ -141,7 +184,7 @@ impl<S: EntryStore> Node<S> {
 
     /// Sends every parked batch of a group one step on, as far as there is a step.
     pub(super) fn dispatch(&mut self, now: Now, id: GroupId) {
-        let Some(route) = self.routes.get_mut(&id) else { return };
+        let Some(route) = self.routes.get_mut(id) else { return };
         let mut waiting = VecDeque::new();
         let mut forwards = Vec::new();
         for batch in std::mem::take(&mut route.parked) {
@@ -174,7 +217,7 @@ impl<S: EntryStore> Node<S> {
     /// Batches that bounced go back to their route, and are tried again now if they brought news, else next tick.
     pub(super) fn park_bounced(&mut self) {
         for (mut batch, leader) in std::mem::take(&mut self.out.again) {
-            let Some(route) = self.routes.get_mut(&batch.group) else { continue };
+            let Some(route) = self.routes.get_mut(batch.group) else { continue };
             let news = leader.is_some() && leader != route.hint;
             route.set_hint(leader);
             if news && leader != Some(self.config.node) {
@@ -182,7 +225,7 @@ impl<S: EntryStore> Node<S> {
             } else {
                 batch.hold_until_tick = self.tick + 1;
             }
-            route.park(batch);
+            self.routes.park(batch);
         }
     }
 }

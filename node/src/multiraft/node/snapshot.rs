@@ -1,4 +1,4 @@
-//! Snapshots of a shard for replicas that the log can't bring up to date any more (PROTOCOL 13, 17, 18).
+//! Snapshots of a group for replicas that the log can't bring up to date any more (PROTOCOL 13, 17, 18).
 //!
 //! A capture runs in steps between turns. Finished, it is offered to raft-rs until nobody has asked for it for a
 //! while. Its bytes are those of a checkpoint; they travel outside the stream of frames.
@@ -10,18 +10,20 @@ use crema_api::v1;
 
 use super::{
     Node,
+    conf::{conf_from_wire, conf_to_wire},
     group::{Env, Group, State, Waiting},
     out::SendSnapshot,
 };
 use crate::{
     checkpoint::{self, Encoder},
+    cluster::map::ClusterMap,
     consensus::SnapshotPoint,
     machine::{
         Machine,
-        capture::CaptureStep,
+        capture::{CaptureStep, MachineHead},
         store::{Entry, EntryStore},
     },
-    types::{GroupId, LogIndex, NodeId, ReplicaId, Term},
+    types::{GroupId, LogIndex, NodeId, ReplicaId, Term, Timestamp},
 };
 
 /// An offered snapshot is dropped when it was not sent for so many ticks.
@@ -50,7 +52,7 @@ pub(super) struct Snapshots<S> {
     /// Until then the log is kept for whoever has just got a snapshot and asks for what follows it.
     grace_until: u64,
     /// Received and whole, until raft-rs takes it.
-    staged: Option<(SnapshotPoint, Machine<S>)>,
+    staged: Option<Staged<S>>,
     /// Peers that could not be sent entries to.
     pub(super) unreachable: BTreeSet<ReplicaId>,
     /// Sends that failed at once and must be reported.
@@ -58,9 +60,22 @@ pub(super) struct Snapshots<S> {
     now_tick: u64,
 }
 
+/// A whole state that came in, with the configuration as of it.
+struct Staged<S> {
+    point: SnapshotPoint,
+    state: StagedState<S>,
+    conf_version: u64,
+    peers: Vec<checkpoint::Peer>,
+}
+
+enum StagedState<S> {
+    Shard(Box<Machine<S>>),
+    Meta { map: Box<ClusterMap>, log_time: Timestamp },
+}
+
 struct Capturing {
     point: SnapshotPoint,
-    /// The configuration at that index; it may change while the capture runs.
+    /// The configuration at the point.
     conf: v1::ConfState,
     encoder: Encoder,
     chunks: Vec<Bytes>,
@@ -141,47 +156,53 @@ impl<S: EntryStore> Group<S> {
 
     fn begin_capture(&mut self) {
         let applied = self.applied();
+        // Without a state there is nothing to give.
+        if self.is_infant() {
+            return;
+        }
         let Some(term) = self.replica.term_at(applied) else { return };
         let point = SnapshotPoint { index: applied.0, term: term.0 };
-        let conf = self.replica.conf();
-        let head = self.checkpoint_head(point, conf.clone());
-        if let (Some(head), Some(machine)) = (head, self.machine_mut()) {
+        let head = self.checkpoint_head(point);
+        if let State::Shard(machine) = &mut self.state {
             machine.begin_capture();
-            let (encoder, first) = Encoder::new(&head);
-            self.snapshots.capturing = Some(Capturing { point, conf, encoder, chunks: vec![first] });
         }
+        let (encoder, first) = Encoder::new(&head);
+        self.snapshots.capturing =
+            Some(Capturing { point, conf: conf_to_wire(&head.conf), encoder, chunks: vec![first] });
     }
 
-    fn checkpoint_head(&self, point: SnapshotPoint, conf: v1::ConfState) -> Option<checkpoint::Head> {
-        let ids = |ids: Vec<u64>| ids.into_iter().map(ReplicaId).collect();
-        Some(checkpoint::Head {
+    fn checkpoint_head(&self, point: SnapshotPoint) -> checkpoint::Head {
+        let (machine, map) = match &self.state {
+            State::Shard(machine) => (machine.head(), None),
+            State::Meta(meta) => {
+                let head = MachineHead { applied: meta.applied, log_time: meta.log_time, ..MachineHead::default() };
+                (head, Some(v1::ClusterMap::from(meta.map.as_ref())))
+            }
+        };
+        checkpoint::Head {
             cluster: self.uid,
             group: self.id,
             generation: self.generation,
             feature_level: self.feature_level,
-            term: crate::types::Term(point.term),
-            conf: checkpoint::ConfState {
-                voters: ids(conf.voters),
-                learners: ids(conf.learners),
-                voters_outgoing: ids(conf.voters_outgoing),
-                learners_next: ids(conf.learners_next),
-                auto_leave: conf.auto_leave,
-            },
-            conf_version: 0,
+            term: Term(point.term),
+            conf: self.conf.clone(),
+            conf_version: self.conf_version,
             peers: self.peer_table.clone(),
-            machine: self.machine()?.head(),
-            map: None,
-        })
+            machine,
+            map,
+        }
     }
 
     fn continue_capture(&mut self, env: &mut Env<'_>) {
         let step = self.limits.capture_step;
-        let State::Shard(machine) = &mut self.state else { return };
         let Some(capturing) = &mut self.snapshots.capturing else { return };
-        let (entries, last) = match machine.capture_step(step) {
-            CaptureStep::Entries(entries) => (entries, false),
-            CaptureStep::Last(entries) => (entries, true),
-            CaptureStep::Done => return self.offer_no_snapshot(),
+        let (entries, last) = match &mut self.state {
+            State::Meta(_) => (Vec::new(), true),
+            State::Shard(machine) => match machine.capture_step(step) {
+                CaptureStep::Entries(entries) => (entries, false),
+                CaptureStep::Last(entries) => (entries, true),
+                CaptureStep::Done => return self.offer_no_snapshot(),
+            },
         };
         if !entries.is_empty() {
             capturing.chunks.push(capturing.encoder.block(&entries));
@@ -224,16 +245,31 @@ impl<S: EntryStore> Group<S> {
 
     /// raft-rs took the staged snapshot: it is the state now. Waiters at or below it can't know what they did.
     pub(super) fn install(&mut self, point: SnapshotPoint, env: &mut Env<'_>) {
-        let Some((_, machine)) = self.snapshots.staged.take().filter(|(staged, _)| *staged == point) else {
+        let Some(staged) = self.snapshots.staged.take().filter(|staged| staged.point == point) else {
             let reason = format!("{}: the snapshot at entry {} was not staged", self.id, point.index);
             return self.stop(reason, env);
         };
-        self.last_stamp = self.last_stamp.max(machine.log_time());
-        self.state = State::Shard(Box::new(machine));
+        let Staged { point: _, state, conf_version, peers } = staged;
+        match (state, &mut self.state) {
+            (StagedState::Shard(machine), state) => {
+                self.last_stamp = self.last_stamp.max(machine.log_time());
+                *state = State::Shard(machine);
+            }
+            (StagedState::Meta { map, log_time }, State::Meta(meta)) => {
+                self.last_stamp = self.last_stamp.max(log_time);
+                meta.restore(LogIndex(point.index), log_time, *map);
+            }
+            (StagedState::Meta { .. }, State::Shard(_)) => {
+                return self.stop(format!("{}: a snapshot of the meta group", self.id), env);
+            }
+        }
         self.counters.snapshots_installed += 1;
-        self.offer_no_snapshot();
         self.publish();
         self.replica.applied(self.applied());
+        (self.conf_version, self.peer_table) = (conf_version, peers);
+        self.read_conf();
+        self.on_new_conf(env);
+        self.lose_changes(self.applied(), "a snapshot took the place of the log entry", env);
         let later = self.waiters.split_off(&(self.applied().next(), Term(0)));
         for ((index, _), waiting) in std::mem::replace(&mut self.waiters, later) {
             for Waiting { batch, .. } in waiting {
@@ -250,9 +286,7 @@ impl<S: EntryStore> Group<S> {
             || !self.snapshots.in_flight.is_empty()
             || self.snapshots.now_tick < self.snapshots.grace_until;
         let factor = if patient { PATIENCE_FACTOR } else { 1 };
-        if matches!(self.state, State::Meta { .. })
-            || (entries <= max_entries * factor && bytes <= max_bytes * factor)
-        {
+        if entries <= max_entries * factor && bytes <= max_bytes * factor {
             return;
         }
         let keep = if bytes > max_bytes * factor { 0 } else { max_entries as u64 / 2 };
@@ -270,7 +304,10 @@ impl<S: EntryStore> Node<S> {
     pub(super) fn on_snapshot(&mut self, snapshot: ReceivedSnapshot) {
         let ReceivedSnapshot { from, message, head, entries } = snapshot;
         let id = GroupId(message.group);
-        let Some(group) = self.groups.get_mut(&id) else { return };
+        let Some(group) = self.groups.get_mut(&id).filter(|group| group.own() == ReplicaId(message.to)) else {
+            return self.say_gone(from, &message);
+        };
+        group.meet(ReplicaId(message.from), from);
         if group.health.is_stopped()
             || !super::apply::is_fenced(group, from, &message)
             || !group.expects(&head, &message)
@@ -281,21 +318,15 @@ impl<S: EntryStore> Node<S> {
         if head.machine.applied <= group.applied() {
             return self.step_snapshot(id, from, message);
         }
-        let State::Shard(machine) = &self.groups[&id].state else { return };
-        let staged = match Machine::restore(machine.store().fresh(), &head.machine, entries.into_iter()) {
-            Ok(mut restored) => {
-                restored.set_faults(self.config.faults);
-                restored.set_hash_interval(self.config.limits.hash_interval);
-                let point = SnapshotPoint { index: head.machine.applied.0, term: head.term.0 };
-                (point, restored)
-            }
+        let staged = match self.stage(&self.groups[&id], head, entries) {
+            Ok(staged) => staged,
             Err(error) => {
-                tracing::error!(group = %id, %from, %error, "a snapshot is not what its head says; dropped");
+                tracing::error!(group = %id, %from, error, "a snapshot is not what its head says; dropped");
                 return;
             }
         };
         let Some(group) = self.groups.get_mut(&id) else { return };
-        let point = staged.0;
+        let point = staged.point;
         let before = group.snapshots.staged.replace(staged);
         self.step_snapshot(id, from, message);
         // Only what raft has taken stays: another one may be waiting for it already.
@@ -304,6 +335,30 @@ impl<S: EntryStore> Node<S> {
         {
             group.snapshots.staged = before;
         }
+    }
+
+    /// Builds the state that a snapshot brings, beside the one that is here.
+    fn stage(&self, group: &Group<S>, head: checkpoint::Head, entries: Vec<Entry>) -> Result<Staged<S>, String> {
+        let point = SnapshotPoint { index: head.machine.applied.0, term: head.term.0 };
+        let state = match (&group.state, head.map) {
+            (State::Shard(machine), None) => {
+                let mut restored = Machine::restore(machine.store().fresh(), &head.machine, entries.into_iter())
+                    .map_err(|error| error.to_string())?;
+                restored.set_faults(self.config.faults);
+                restored.set_hash_interval(self.config.limits.hash_interval);
+                StagedState::Shard(Box::new(restored))
+            }
+            (State::Meta(_), Some(map)) if entries.is_empty() => {
+                let map = ClusterMap::try_from(map).map_err(|error| error.to_string())?;
+                if map.uid != group.uid {
+                    return Err(format!("its map is of cluster {}", map.uid));
+                }
+                StagedState::Meta { map: Box::new(map), log_time: head.machine.log_time }
+            }
+            (State::Shard(_), Some(_)) => return Err("a shard with a cluster map".to_owned()),
+            (State::Meta(_), _) => return Err("a meta group with entries or without a map".to_owned()),
+        };
+        Ok(Staged { point, state, conf_version: head.conf_version, peers: head.peers })
     }
 
     fn step_snapshot(&mut self, id: GroupId, from: NodeId, message: v1::RaftMessage) {
@@ -334,5 +389,18 @@ impl<S: EntryStore> Group<S> {
             && head.generation == self.generation
             && head.machine.applied.0 == meta.index
             && head.term.0 == meta.term
+            // Raft takes the one, the group's state the other.
+            && meta.conf.as_ref().is_some_and(|conf| same_members(&conf_from_wire(conf), &head.conf))
     }
+}
+
+/// Whether two configurations are the same, whatever the order in which they name their members.
+fn same_members(one: &checkpoint::ConfState, other: &checkpoint::ConfState) -> bool {
+    let sorted = |conf: &checkpoint::ConfState| {
+        let mut conf = conf.clone();
+        let lists = [&mut conf.voters, &mut conf.learners, &mut conf.voters_outgoing, &mut conf.learners_next];
+        lists.into_iter().for_each(|list| list.sort_unstable());
+        conf
+    };
+    sorted(one) == sorted(other)
 }

@@ -35,6 +35,7 @@ fn map(nodes: u64, settings: SharedSettings) -> ClusterMap {
     let set = |group: u64| ReplicaSet {
         generation: 1,
         changes: 0,
+        conf_version: 0,
         replicas: (1..=nodes)
             .map(|node| ReplicaAt {
                 replica: ReplicaId(group * 10 + node),
@@ -275,6 +276,17 @@ fn idle_groups_sleep_and_wake() {
     assert!(cluster.frames - frames <= 60, "{} frames while asleep", cluster.frames - frames);
     assert_eq!(value(&cluster.run(2, vec![get("k")]).expect("read")[0]), Some("1".into()));
     assert!(cluster.status(2).health == Health::Serving);
+}
+
+#[test]
+fn a_sleeping_leader_wakes_for_a_deadline() {
+    let mut cluster = Cluster::new(3, Limits::default(), SharedSettings::default());
+    cluster.run(1, vec![put_for("k", 20_000), put("other", "1")]).expect("write");
+    cluster.run_ms(10_000);
+    assert!((1..=3).all(|node| cluster.status(node).asleep && cluster.status(node).entries == 2), "all sleep");
+    cluster.run_ms(20_000);
+    // Nobody has asked for anything meanwhile.
+    assert!((1..=3).all(|node| cluster.status(node).asleep && cluster.status(node).entries == 1), "gone, and asleep");
 }
 
 #[test]

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 
 use crate::{
     cluster::map::ClusterMap,
-    multiraft::node::{Event, GroupStatus},
+    multiraft::node::{Event, GroupStatus, Health},
     types::{GroupId, NodeId, ShardId},
 };
 
@@ -131,6 +131,7 @@ impl Board {
     pub(super) fn note(&self, event: &Event) {
         let group = match event {
             Event::Leader { group, .. } | Event::Health { group, .. } => group,
+            Event::Superseded => return,
         };
         let Some(place) = group.shard().and_then(|shard| self.shards.get(shard as usize)) else { return };
         match event {
@@ -138,7 +139,8 @@ impl Board {
                 place.leader.store(leader.map_or(0, |node| node.0), Ordering::Relaxed);
                 place.sole.store(*sole, Ordering::Release);
             }
-            Event::Health { .. } => place.silent.store(true, Ordering::Release),
+            Event::Health { health, .. } => place.silent.store(*health != Health::Serving, Ordering::Release),
+            Event::Superseded => {}
         }
     }
 }

@@ -17,6 +17,7 @@ pub mod convergence;
 pub mod elections;
 pub mod hashes;
 pub mod progress;
+pub mod sleepers;
 pub mod tier;
 
 /// A violation.
@@ -50,6 +51,7 @@ impl Watch {
         for status in node.status() {
             self.group(place, &status)?;
         }
+        sleepers::check(place, node)?;
         complaints::check(self.hashes.has_damage())
     }
 

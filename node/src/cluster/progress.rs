@@ -1,0 +1,201 @@
+//! What a migration needs next (pure): of the group's own leader, and of the meta group's.
+//!
+//! [`wanted_step`] is asked by each group's leader, with its copy of the map and the ConfState it has applied;
+//! [`next_step`] by the meta leader, with what the groups' leaders have reported. Both look at what is, never at what
+//! they once proposed: asked again after any loss or change of leader they give the same answer, and a copy of the map
+//! that is behind gives none that could do harm (PROTOCOL 12, 13).
+
+use crate::{
+    checkpoint::{ConfState, Peer},
+    cluster::{
+        command::{MetaCommand, following},
+        map::{ClusterMap, Left, Migration, Phase, ReplicaAt, ReplicaSet},
+    },
+    consensus::ConfStep,
+    placement::{GroupHealth, Health},
+    types::{GroupId, NodeId, ReplicaId},
+};
+
+/// A learner has caught up when it is no further behind the leader's last entry: it keeps pace from there.
+pub const CAUGHT_UP_ENTRIES: u64 = 256;
+/// A node that has been silent for so long is not waited for: what it was to get is rolled back, and what it is to
+/// destroy it destroys when it comes back and sees the map.
+pub const SILENT_MS: u64 = 10_000;
+
+/// What the leader of a group must do now for the map to come true.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wanted {
+    /// Nothing; perhaps the map has to move first.
+    Nothing,
+    /// Propose this change, with where the replicas live that it adds.
+    Propose(ConfStep, Vec<Peer>),
+    /// Hand leadership to a level voter that stays: one of `ConfState::voters`, and not this one.
+    TransferAway,
+}
+
+/// What the leader `own` of a group must do, given the ConfState that it has applied.
+#[must_use]
+pub fn wanted_step(map: &ClusterMap, group: GroupId, conf: &ConfState, own: ReplicaId) -> Wanted {
+    let Some(set) = map.groups.get(&group) else { return Wanted::Nothing };
+    let migration = map.migration_of(group);
+    if is_joint(conf) {
+        return wanted_when_joint(migration, conf, own);
+    }
+    match migration.map_or(Wanted::Nothing, |migration| wanted_by(map, set, migration, conf, own)) {
+        Wanted::Nothing => stray_learner(map, set, conf),
+        wanted @ (Wanted::Propose(..) | Wanted::TransferAway) => wanted,
+    }
+}
+
+fn wanted_when_joint(migration: Option<&Migration>, conf: &ConfState, own: ReplicaId) -> Wanted {
+    // Leaving would remove it, and a removed leader does not step down by itself.
+    if !conf.voters.contains(&own) {
+        return Wanted::TransferAway;
+    }
+    match migration.map(|migration| migration.phase) {
+        None | Some(Phase::LeaveJoint | Phase::Cleanup) => Wanted::Propose(ConfStep::LeaveJoint, Vec::new()),
+        Some(Phase::AddLearner | Phase::CatchUp | Phase::JointSwap) => Wanted::Nothing,
+    }
+}
+
+fn wanted_by(map: &ClusterMap, set: &ReplicaSet, migration: &Migration, conf: &ConfState, own: ReplicaId) -> Wanted {
+    let incoming = migration.incoming.and_then(|replica| set.get(replica));
+    if migration.cancelled {
+        return match migration.incoming {
+            Some(replica) if conf.learners.contains(&replica) => {
+                Wanted::Propose(ConfStep::RemoveLearner(replica), Vec::new())
+            }
+            Some(_) | None => Wanted::Nothing,
+        };
+    }
+    match (migration.phase, incoming) {
+        (Phase::AddLearner, Some(at)) if !has(conf, at.replica) && !map.settings.migrations_paused => {
+            Wanted::Propose(ConfStep::AddLearner(at.replica), vec![peer(map, at)])
+        }
+        (Phase::JointSwap, incoming) => wanted_swap(map, migration, incoming, conf, own),
+        (Phase::AddLearner | Phase::CatchUp | Phase::LeaveJoint | Phase::Cleanup, _) => Wanted::Nothing,
+    }
+}
+
+/// Only what the ConfState still lacks: a replica that comes must be a learner by now, one that goes must be there.
+fn wanted_swap(
+    map: &ClusterMap,
+    migration: &Migration,
+    incoming: Option<&ReplicaAt>,
+    conf: &ConfState,
+    own: ReplicaId,
+) -> Wanted {
+    if let Some(replica) = migration.outgoing.filter(|replica| conf.learners.contains(replica)) {
+        return Wanted::Propose(ConfStep::RemoveLearner(replica), Vec::new());
+    }
+    let add = incoming.filter(|at| !migration.learner && conf.learners.contains(&at.replica));
+    let remove = migration.outgoing.filter(|replica| conf.voters.contains(replica));
+    if add.is_none() && remove.is_none() {
+        return Wanted::Nothing;
+    }
+    // Alone it can't: there is nobody to lead before the joint configuration.
+    if remove == Some(own) && conf.voters.len() > 1 {
+        return Wanted::TransferAway;
+    }
+    let step = ConfStep::EnterJoint { add: add.map(|at| at.replica), remove };
+    Wanted::Propose(step, add.map(|at| peer(map, at)).into_iter().collect())
+}
+
+/// A learner that this map has given out and dropped: a leader whose copy of the map was behind added it after its
+/// migration was rolled back. An id beyond this map is somebody's newer migration.
+fn stray_learner(map: &ClusterMap, set: &ReplicaSet, conf: &ConfState) -> Wanted {
+    let stray = conf.learners.iter().find(|replica| **replica < map.next_replica && set.get(**replica).is_none());
+    stray.map_or(Wanted::Nothing, |replica| Wanted::Propose(ConfStep::RemoveLearner(*replica), Vec::new()))
+}
+
+fn peer(map: &ClusterMap, at: &ReplicaAt) -> Peer {
+    let ReplicaAt { replica, node, incarnation, learner: _ } = *at;
+    let address = map.members.get(&node).map(|member| member.address.clone()).unwrap_or_default();
+    Peer { replica, node, incarnation, address }
+}
+
+fn is_joint(conf: &ConfState) -> bool {
+    !conf.voters_outgoing.is_empty()
+}
+
+fn has(conf: &ConfState, replica: ReplicaId) -> bool {
+    let ConfState { voters, learners, voters_outgoing, learners_next, auto_leave: _ } = conf;
+    [voters, learners, voters_outgoing, learners_next].iter().any(|ids| ids.contains(&replica))
+}
+
+/// What the meta leader commits next for a migration; `None` while its phase is not done.
+#[must_use]
+pub fn next_step(map: &ClusterMap, migration: &Migration, health: &Health) -> Option<MetaCommand> {
+    if migration.phase == Phase::Cleanup {
+        return is_cleaned_up(map, migration.left, health).then(|| advance(map, migration, 0));
+    }
+    if !migration.cancelled && migration.phase < Phase::JointSwap && !can_arrive(map, migration, health) {
+        return Some(MetaCommand::CancelMigration(migration.id));
+    }
+    let set = map.groups.get(&migration.group)?;
+    // Of an earlier configuration than the last step was based on: what it lacks now it may have had to get first.
+    let group = health.groups.get(&migration.group).filter(|group| group.conf_version >= set.conf_version)?;
+    is_done(set, migration, group).then(|| advance(map, migration, group.conf_version))
+}
+
+fn advance(map: &ClusterMap, migration: &Migration, conf_version: u64) -> MetaCommand {
+    MetaCommand::AdvanceMigration {
+        migration: migration.id,
+        from: migration.phase,
+        to: following(map, migration),
+        conf_version,
+    }
+}
+
+/// Whether the replica that comes has a place to come to.
+fn can_arrive(map: &ClusterMap, migration: &Migration, health: &Health) -> bool {
+    let at = migration.incoming.and_then(|replica| map.groups.get(&migration.group)?.get(replica));
+    at.is_none_or(|at| map.is_alive(at) && !is_silent(health, at.node))
+}
+
+/// Nobody who was never heard of is silent: a new meta leader has to listen first.
+fn is_silent(health: &Health, node: NodeId) -> bool {
+    health.nodes.get(&node).is_some_and(|node| node.silent_ms > SILENT_MS)
+}
+
+fn is_cleaned_up(map: &ClusterMap, left: Option<Left>, health: &Health) -> bool {
+    let Some(Left { node, incarnation, version }) = left else { return true };
+    map.incarnation_of(node) != Some(incarnation)
+        || is_silent(health, node)
+        || health.nodes.get(&node).is_some_and(|node| node.map_version >= version)
+}
+
+/// Whether the ConfState that the group's leader has applied shows the present phase done.
+fn is_done(set: &ReplicaSet, migration: &Migration, group: &GroupHealth) -> bool {
+    let conf = &group.conf;
+    if migration.cancelled {
+        return migration.incoming.is_none_or(|replica| !has(conf, replica));
+    }
+    match migration.phase {
+        Phase::AddLearner => migration.incoming.is_some_and(|replica| has(conf, replica)),
+        Phase::CatchUp => migration.incoming.is_some_and(|replica| has_caught_up(group, replica)),
+        Phase::JointSwap => match migration.outgoing.and_then(|replica| set.get(replica)) {
+            Some(at) if at.learner => !has(conf, at.replica),
+            Some(_) | None => is_swapped(migration, conf),
+        },
+        Phase::LeaveJoint => !is_joint(conf) && is_swapped(migration, conf),
+        Phase::Cleanup => false,
+    }
+}
+
+/// A learner that has not answered yet has matched nothing, however short the log is.
+fn has_caught_up(group: &GroupHealth, replica: ReplicaId) -> bool {
+    has(&group.conf, replica)
+        && group.peers.get(&replica).is_some_and(|peer| {
+            peer.matched > 0 && !peer.snapshot && peer.matched.saturating_add(CAUGHT_UP_ENTRIES) >= group.last
+        })
+}
+
+/// Whether the incoming half of the configuration is what the migration wants.
+fn is_swapped(migration: &Migration, conf: &ConfState) -> bool {
+    let came = |replica| migration.learner || conf.voters.contains(&replica);
+    migration.incoming.is_none_or(came) && migration.outgoing.is_none_or(|replica| !conf.voters.contains(&replica))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,224 @@
+//! What the leader of the meta group is told of this node: that it lives, and how the groups are that it leads.
+//!
+//! Each worker says what has changed to the worker that holds the meta group; that one knows who leads it and sends on
+//! what that leader has not been told, all of it to a new one. An idle group is not looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crema_api::v1;
+
+use super::{Node, conf::conf_to_wire, group::Group};
+use crate::{
+    machine::store::EntryStore,
+    types::{GroupId, NodeId, Now, Term},
+};
+
+/// Ticks between two signs of life, when there is nothing to tell.
+const SIGN_OF_LIFE_TICKS: u64 = 20;
+/// Ticks between two looks at the sizes of groups that are awake.
+const SIZE_TICKS: u64 = 100;
+
+/// What was said of a group.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The term and the conf version of the leadership here, if it leads.
+    leads: Option<(Term, u64)>,
+    /// Its part of [`Report::used_bytes`].
+    pub(super) bytes: u64,
+}
+
+/// Who is told: the leader of the meta group, in one session and one term.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Listener {
+    node: NodeId,
+    session: Option<u64>,
+    term: Term,
+}
+
+/// What there is to tell.
+#[derive(Debug, Default)]
+pub(super) struct Report {
+    /// Groups of this worker whose leadership or configuration is not what was said.
+    changed: BTreeSet<GroupId>,
+    /// The weight of all entries of this worker's shards.
+    pub(super) used_bytes: u64,
+    last_tick: u64,
+    last_version: u64,
+    /// Of the worker that holds the meta group: what all workers of this node have said.
+    workers: BTreeMap<u32, v1::NodeReport>,
+    led: BTreeMap<GroupId, v1::GroupReport>,
+    /// What the listener has not been told.
+    fresh: BTreeSet<GroupId>,
+    listener: Option<Listener>,
+    told_tick: u64,
+    told_version: u64,
+}
+
+impl Report {
+    /// A replica is not here any more.
+    pub(super) fn forget(&mut self, id: GroupId, told: Told) {
+        if told.leads.is_some() {
+            self.changed.insert(id);
+        }
+    }
+
+    /// A report may have been lost: everything is said again.
+    pub(super) fn begin_again(&mut self) {
+        self.listener = None;
+    }
+
+    /// What another worker, or this one, says.
+    fn take_in(&mut self, mut report: v1::NodeReport) {
+        for group in std::mem::take(&mut report.groups) {
+            let id = GroupId(group.group);
+            if group.replica == 0 {
+                self.led.remove(&id);
+                self.fresh.remove(&id);
+            } else {
+                self.led.insert(id, group);
+                self.fresh.insert(id);
+            }
+        }
+        self.workers.insert(report.worker, report);
+    }
+
+    /// The whole node's report, with what is new.
+    fn sum(&mut self, workers: u32, limit_bytes: u64) -> v1::NodeReport {
+        let complete = self.workers.len() == workers as usize;
+        let oldest = self.workers.values().map(|report| report.map_version).min();
+        v1::NodeReport {
+            map_version: oldest.filter(|_| complete).unwrap_or(0),
+            groups: std::mem::take(&mut self.fresh).iter().filter_map(|id| self.led.get(id).cloned()).collect(),
+            worker: 0,
+            workers: 1,
+            used_bytes: self.workers.values().map(|report| report.used_bytes).sum(),
+            limit_bytes,
+        }
+    }
+}
+
+impl<S: EntryStore> Node<S> {
+    /// Notes what has become of a group that was driven; cheap, for it is called for each.
+    pub(super) fn note_leadership(&mut self, id: GroupId) {
+        if let Some(group) = self.groups.get_mut(&id) {
+            let term = group.replica.standing().term;
+            let leads = group.replica.is_leader().then_some((term, group.conf_version));
+            if group.told.leads != leads {
+                group.told.leads = leads;
+                self.report.changed.insert(id);
+            }
+            let bytes = group.machine().map_or(0, |machine| machine.weight_bytes());
+            self.report.used_bytes = self.report.used_bytes - group.told.bytes + bytes;
+            group.told.bytes = bytes;
+        }
+        self.list_unsteady(id);
+    }
+
+    /// Tells what is new, now and then that there is nothing new.
+    pub(super) fn report(&mut self, now: Now) {
+        if self.superseded {
+            return;
+        }
+        if self.tick.is_multiple_of(SIZE_TICKS) {
+            let led =
+                self.awake.iter().filter(|id| self.groups.get(id).is_some_and(|group| group.replica.is_leader()));
+            self.report.changed.extend(led.copied());
+        }
+        // The meta leader waits for the progress of these.
+        self.report.changed.extend(self.unsteady.iter().filter(|id| self.map.migration_of(**id).is_some()));
+        let due = self.tick >= self.report.last_tick + SIGN_OF_LIFE_TICKS || self.report.last_tick == 0;
+        if due || !self.report.changed.is_empty() || self.report.last_version != self.map.version {
+            let report = self.make_report();
+            match self.config.lanes.owns(GroupId::META) {
+                true => self.report.take_in(report),
+                false => self.out.report(report),
+            }
+        }
+        if self.config.lanes.owns(GroupId::META) {
+            self.pass_report_on(now);
+        }
+    }
+
+    fn make_report(&mut self) -> v1::NodeReport {
+        let changed = std::mem::take(&mut self.report.changed);
+        (self.report.last_tick, self.report.last_version) = (self.tick, self.map.version);
+        let groups = changed.into_iter().map(|id| match self.groups.get(&id) {
+            Some(group) if group.replica.is_leader() => group.report(),
+            Some(_) | None => v1::GroupReport { group: id.0, ..Default::default() },
+        });
+        v1::NodeReport {
+            groups: groups.collect(),
+            map_version: self.map.version,
+            worker: self.config.lanes.worker,
+            workers: self.config.lanes.workers,
+            used_bytes: self.report.used_bytes,
+            limit_bytes: 0,
+        }
+    }
+
+    /// From the worker that holds the meta group to whoever leads it.
+    fn pass_report_on(&mut self, now: Now) {
+        let listener = self.listener();
+        if listener != self.report.listener {
+            self.report.listener = listener;
+            self.report.fresh = self.report.led.keys().copied().collect();
+            self.report.told_tick = 0;
+        }
+        let Some(listener) = listener else { return };
+        let version = self.report.workers.values().map(|report| report.map_version).min().unwrap_or(0);
+        let due = self.report.told_tick == 0 || self.tick >= self.report.told_tick + SIGN_OF_LIFE_TICKS;
+        if !due && self.report.fresh.is_empty() && self.report.told_version == version {
+            return;
+        }
+        (self.report.told_tick, self.report.told_version) = (self.tick, version);
+        let report = self.report.sum(self.config.lanes.workers, self.config.limits.memory_bytes);
+        if listener.node == self.config.node {
+            return self.hear_report(now, listener.node, report);
+        }
+        let bytes = 64 + report.groups.len() * 128;
+        if let Some(frame) = self.out.to(listener.node, bytes) {
+            frame.reports.push(report);
+        }
+    }
+
+    /// Whoever leads the meta group, if it can be told anything.
+    fn listener(&self) -> Option<Listener> {
+        let meta = self.groups.get(&GroupId::META)?;
+        let (node, term) = (meta.leader_node()?, meta.replica.standing().term);
+        let session = self.out.sessions.get(&node).copied();
+        (node == self.config.node || session.is_some()).then_some(Listener { node, session, term })
+    }
+
+    /// A report of another worker of this node, or of another node.
+    pub(super) fn on_report(&mut self, now: Now, from: NodeId, report: v1::NodeReport) {
+        if from == self.config.node {
+            self.report.take_in(report);
+        } else {
+            self.hear_report(now, from, report);
+        }
+    }
+}
+
+impl<S: EntryStore> Group<S> {
+    /// How the group is, on its leader.
+    fn report(&self) -> v1::GroupReport {
+        let standing = self.replica.standing();
+        let peers = self.replica.progress().into_iter().map(|(replica, peer)| v1::PeerProgress {
+            replica: replica.0,
+            matched: peer.matched.0,
+            snapshot: peer.snapshot,
+        });
+        v1::GroupReport {
+            group: self.id.0,
+            generation: self.generation,
+            replica: self.own().0,
+            term: standing.term.0,
+            conf_version: self.conf_version,
+            conf: Some(conf_to_wire(&self.conf)),
+            last: standing.last.0,
+            entries: self.machine().map_or(0, |machine| machine.len() as u64),
+            bytes: self.machine().map_or(0, |machine| machine.weight_bytes()),
+            peers: peers.collect(),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! The leader of a group does what the map wants of it (PROTOCOL 12 to 14): the conf change of a migration's phase, and
+//! the leadership where it should be.
+//!
+//! Whatever it does here is only begun. A step is done when the configuration shows it, which the leader reports
+//! ([`super::report`]); the next phase then comes with the map.
+
+use std::cmp::Reverse;
+
+use super::{
+    Node,
+    group::{Env, Group},
+};
+use crate::{
+    cluster::progress::{Wanted, wanted_step},
+    consensus::{Role, Standing},
+    machine::store::EntryStore,
+    types::{GroupId, LogIndex, MigrationId, Now, ReplicaId},
+};
+
+/// A preferred voter must be there and level for so long before it is handed the leadership.
+const PATIENCE_TICKS: u64 = 60;
+/// Patience with one that gives the leadership back doubles up to this: it is leaving, its clock is wrong, or its state.
+const MAX_PATIENCE_TICKS: u64 = 12_000;
+/// A voter may lack so many entries when it is handed the leadership.
+const HANDOVER_LAG: u64 = 256;
+
+/// What the leader remembers of its wish to change something.
+#[derive(Debug)]
+pub(super) struct Steering {
+    /// Since when the preferred voter could take over.
+    ready_since: Option<u64>,
+    patience_ticks: u64,
+    preferred: Option<ReplicaId>,
+    /// Whether the node's list of unsteady groups has it.
+    listed: bool,
+}
+
+impl Default for Steering {
+    fn default() -> Self {
+        Self { ready_since: None, patience_ticks: PATIENCE_TICKS, preferred: None, listed: false }
+    }
+}
+
+impl Steering {
+    /// Another leader, term or role.
+    pub(super) fn on_standing(&mut self, before: Standing, now: Standing, preferred: Option<ReplicaId>) {
+        self.ready_since = None;
+        // The preferred one has lost it to this one: perhaps it did not want it.
+        if now.role == Role::Leader && before.leader.is_some() && before.leader == preferred {
+            self.patience_ticks = (self.patience_ticks * 2).min(MAX_PATIENCE_TICKS);
+        }
+    }
+}
+
+impl<S: EntryStore> Group<S> {
+    /// Whether this leader has something to bring about.
+    fn is_unsteady(&self) -> bool {
+        self.replica.is_leader()
+            && (self.migrating
+                || self.preferred != Some(self.own())
+                || self.replica.is_joint()
+                || !self.conf.learners.is_empty())
+    }
+
+    /// Does the next thing that the map wants, if it can be done now.
+    fn steer(&mut self, env: &mut Env<'_>) -> bool {
+        if !self.replica.takes_proposals() || self.replica.has_pending_conf() || !self.health.is_serving() {
+            return false;
+        }
+        let wanted = wanted_step(env.map, self.id, &self.conf, self.own());
+        if self.migrating || wanted != Wanted::Nothing {
+            self.steering.ready_since = None;
+        }
+        let migration = env.map.migration_of(self.id).map_or(MigrationId(0), |migration| migration.id);
+        match wanted {
+            Wanted::Propose(step, peers) => self.propose_step(migration, step, peers),
+            Wanted::TransferAway => self.step_aside(env),
+            Wanted::Nothing if self.migrating => false,
+            Wanted::Nothing => self.hand_to_preferred(env),
+        }
+    }
+
+    /// This leader is to go: whoever has most of the log takes over, of those that stay.
+    fn step_aside(&mut self, env: &mut Env<'_>) -> bool {
+        let own = self.own();
+        let can = |(replica, _): &(ReplicaId, LogIndex)| {
+            *replica != own
+                && self.conf.voters.contains(replica)
+                && self.nodes.get(replica).is_some_and(|node| env.out.sessions.contains_key(node))
+        };
+        let mut candidates: Vec<_> = self.replica.matches().into_iter().filter(can).collect();
+        candidates.sort_by_key(|(replica, matched)| (Reverse(*matched), Some(*replica) != self.preferred));
+        self.wake();
+        candidates.into_iter().any(|(replica, _)| self.replica.transfer_to(replica))
+    }
+
+    /// Hands over to the preferred voter once it has been ready for a while.
+    fn hand_to_preferred(&mut self, env: &mut Env<'_>) -> bool {
+        if self.steering.preferred != self.preferred {
+            self.steering.preferred = self.preferred;
+            self.steering.patience_ticks = PATIENCE_TICKS;
+        }
+        let Some(preferred) = self.preferred.filter(|preferred| *preferred != self.own()) else { return false };
+        if !self.could_lead(preferred, env) {
+            self.steering.ready_since = None;
+            return false;
+        }
+        let since = *self.steering.ready_since.get_or_insert(env.tick);
+        if env.tick < since + self.steering.patience_ticks {
+            return false;
+        }
+        self.steering.ready_since = None;
+        self.wake();
+        self.replica.transfer_to(preferred)
+    }
+
+    fn could_lead(&self, replica: ReplicaId, env: &Env<'_>) -> bool {
+        let last = self.replica.standing().last;
+        let level = |(id, matched): &(ReplicaId, LogIndex)| *id == replica && matched.0 + HANDOVER_LAG >= last.0;
+        self.replica.is_voter(replica)
+            && self.nodes.get(&replica).is_some_and(|node| env.out.sessions.contains_key(node))
+            && self.replica.matches().iter().any(level)
+    }
+}
+
+impl<S: EntryStore> Node<S> {
+    /// Lets the leaders here that are not where or what the map wants do something about it.
+    pub(super) fn steer(&mut self, now: Now) {
+        if self.resigning {
+            return;
+        }
+        for id in self.unsteady.iter().copied().collect::<Vec<_>>() {
+            if self.with_group(now, id, |group, env| group.steer(env)).unwrap_or(false) {
+                self.dirty.insert(id);
+            }
+        }
+    }
+
+    /// Keeps the list of groups that [`Self::steer`] looks at.
+    pub(super) fn list_unsteady(&mut self, id: GroupId) {
+        let Some(group) = self.groups.get_mut(&id) else {
+            self.unsteady.remove(&id);
+            return;
+        };
+        let unsteady = group.is_unsteady();
+        if unsteady != std::mem::replace(&mut group.steering.listed, unsteady) {
+            if unsteady {
+                self.unsteady.insert(id);
+            } else {
+                self.unsteady.remove(&id);
+            }
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! Which replica belongs where: the planner (pure).
+//!
+//! The meta leader calls [`plan`] every few ticks and proposes what it says; Admin asks [`preflight_drain`] what a
+//! drain would do. Both look at the map and at [`Health`] only, so that the same inputs give the same plan on any
+//! node, and each call starts from scratch: nothing is remembered between two. The planner never ends a migration and
+//! never moves one on: that is `cluster::progress`.
+//!
+//! What matters more comes first: states of nodes, the meta group, repair, drain, balance of replicas, leaders. A
+//! migration under way counts as done wherever replicas are counted, so a plan never repeats what was begun.
+
+mod balance;
+mod drain;
+mod health;
+mod layout;
+mod leaders;
+mod meta;
+mod nodes;
+mod planner;
+mod preflight;
+mod repair;
+mod waiting;
+
+#[cfg(test)]
+mod tests;
+
+pub use self::{
+    health::{GroupHealth, Health, NodeHealth, PeerHealth},
+    nodes::CONNECTED_MS,
+    preflight::{DrainForecast, DrainMove, DrainRefusal, preflight_drain},
+};
+
+use crate::cluster::{command::MetaCommand, map::ClusterMap};
+
+/// What is to be done now, and what can't be done yet.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// To be proposed to the meta group in this order, a few at a time.
+    pub actions: Vec<MetaCommand>,
+    /// Why nothing more is done: plain words, one line for each reason.
+    pub waiting_on: Vec<String>,
+}
+
+/// The next few changes of the map. Empty actions: all is as it should be, or `waiting_on` says what is missing.
+#[must_use]
+pub fn plan(map: &ClusterMap, health: &Health) -> Plan {
+    let mut planner = planner::Planner::new(map, health);
+    planner.set_states();
+    planner.cancel_hopeless();
+    if map.settings.migrations_paused {
+        planner.waiting.note("migrations are paused: nothing is repaired, drained or balanced".to_owned());
+    } else {
+        planner.keep_meta();
+        planner.repair();
+        planner.drain();
+        planner.balance();
+    }
+    planner.prefer_leaders();
+    planner.finish()
+}

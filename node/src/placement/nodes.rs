@@ -1,0 +1,132 @@
+//! The states of nodes: who is declared down, who has left, who may take a replica.
+
+use crate::{
+    cluster::{
+        command::MetaCommand,
+        map::{ClusterMap, Member, MemberState, ReplicaAt, ReplicaSet},
+    },
+    placement::{Health, planner::Planner},
+    types::{GroupId, NodeId, ReplicaId},
+};
+
+/// A node that was heard of within so many milliseconds counts as connected; far above a heartbeat and an election,
+/// far below the time of a repair.
+pub const CONNECTED_MS: u64 = 5_000;
+
+/// How long a node that came back may take to become ready before its replicas go elsewhere, when nodes are never
+/// declared down.
+const RETURN_MS: u64 = 60_000;
+
+/// Whether a node takes part in its present life and is heard of.
+pub(super) fn connected(map: &ClusterMap, health: &Health, node: NodeId) -> bool {
+    map.incarnation_of(node).is_some() && health.nodes.get(&node).is_some_and(|node| node.silent_ms < CONNECTED_MS)
+}
+
+/// Whether a node is to keep what it has and may get more.
+pub(super) fn stays(map: &ClusterMap, node: NodeId) -> bool {
+    let state = map.members.get(&node).map(|member| member.state);
+    matches!(state, Some(MemberState::Joining | MemberState::Up))
+}
+
+/// The members that stay, dead silent ones included.
+pub(super) fn staying(map: &ClusterMap) -> impl Iterator<Item = NodeId> {
+    map.members.keys().copied().filter(|node| stays(map, *node))
+}
+
+/// The members that are being drained.
+pub(super) fn draining(map: &ClusterMap) -> impl Iterator<Item = NodeId> {
+    let members = map.members.iter().filter(|(_, member)| member.state == MemberState::Draining);
+    members.map(|(node, _)| *node)
+}
+
+/// Whether a replica can answer: alive, and its node is connected.
+pub(super) fn answers(map: &ClusterMap, health: &Health, at: &ReplicaAt) -> bool {
+    map.is_alive(at) && connected(map, health, at.node)
+}
+
+/// The smallest number of voters that decides.
+pub(super) fn majority(voters: usize) -> usize {
+    voters / 2 + 1
+}
+
+/// The voters of a group, as its leader reports them or else as the map wants them, and the outgoing half if joint.
+fn halves(health: &Health, group: GroupId, set: &ReplicaSet) -> Vec<Vec<ReplicaId>> {
+    match health.groups.get(&group) {
+        None => vec![set.voters().map(|at| at.replica).collect()],
+        Some(group) if group.conf.voters_outgoing.is_empty() => vec![group.conf.voters.clone()],
+        Some(group) => vec![group.conf.voters.clone(), group.conf.voters_outgoing.clone()],
+    }
+}
+
+impl Planner<'_> {
+    /// Declares down who was silent for too long, and removes who is drained.
+    pub(super) fn set_states(&mut self) {
+        let map = self.map;
+        for (node, member) in &map.members {
+            match member.state {
+                MemberState::Joining | MemberState::Up => self.declare_down(*node, member),
+                MemberState::Draining if holds_nothing(map, *node) => {
+                    self.set_state(*node, member, MemberState::Removed);
+                }
+                MemberState::Draining => self.declare_down(*node, member),
+                MemberState::Down | MemberState::Removed => {}
+            }
+        }
+    }
+
+    /// `Down` can't be taken back: it waits while some group needs this node for its majority, should it return.
+    fn declare_down(&mut self, node: NodeId, member: &Member) {
+        let silent_ms = self.health.nodes.get(&node).map_or(0, |node| node.silent_ms);
+        let overdue = self.map.settings.repair_after_ms.is_some_and(|after| silent_ms >= after.max(CONNECTED_MS));
+        if !overdue {
+            return;
+        }
+        match self.needing(node) {
+            None => self.set_state(node, member, MemberState::Down),
+            Some(group) => {
+                let silent_s = silent_ms / 1000;
+                let why = format!("{group} would have no majority left, should it come back");
+                self.waiting.note(format!("node {node}, silent for {silent_s} s, is not declared down: {why}"));
+            }
+        }
+    }
+
+    /// A group that has no majority of answering voters without a node that votes in it.
+    fn needing(&self, node: NodeId) -> Option<GroupId> {
+        let votes = |at: &ReplicaAt| at.node == node && self.map.is_alive(at);
+        let needs = |group: GroupId, set: &ReplicaSet| {
+            halves(self.health, group, set).into_iter().any(|voters| {
+                let placed = |id: &ReplicaId| set.replicas.iter().find(|at| at.replica == *id);
+                let involved = voters.iter().filter_map(placed).any(votes);
+                let rest = voters.iter().filter_map(placed).filter(|at| at.node != node);
+                let answering = rest.filter(|at| answers(self.map, self.health, at)).count();
+                involved && answering < majority(voters.len())
+            })
+        };
+        self.map.groups.iter().find(|(group, set)| needs(**group, set)).map(|(group, _)| *group)
+    }
+
+    /// A node that has joined and is about to get its copy of the map: what would be moved before it can take its
+    /// share would be moved twice.
+    pub(super) fn newcomer(&self) -> Option<NodeId> {
+        let here = |node: &NodeId| connected(self.map, self.health, *node) && !self.layout.has_map(*node);
+        staying(self.map).find(here)
+    }
+
+    fn set_state(&mut self, node: NodeId, member: &Member, state: MemberState) {
+        self.act(MetaCommand::SetState { node, incarnation: member.incarnation, state });
+    }
+
+    /// Whether a dead replica's node is there again in a new life and will soon take replicas: sending them elsewhere
+    /// would copy everything twice.
+    pub(super) fn is_returning(&self, node: NodeId) -> bool {
+        let silent_ms = self.health.nodes.get(&node).map_or(0, |node| node.silent_ms);
+        let patience_ms = self.map.settings.repair_after_ms.unwrap_or(RETURN_MS);
+        let ready = connected(self.map, self.health, node) && self.layout.has_map(node);
+        stays(self.map, node) && !ready && silent_ms < patience_ms
+    }
+}
+
+fn holds_nothing(map: &ClusterMap, node: NodeId) -> bool {
+    map.groups.values().all(|set| set.replicas.iter().all(|at| at.node != node))
+}

@@ -1,0 +1,154 @@
+//! Repair: dead replicas are replaced, missing ones added, surplus ones taken out.
+
+use crate::{
+    cluster::{
+        command::Incoming,
+        map::{Reason, ReplicaAt, ReplicaSet},
+    },
+    placement::{
+        GroupHealth, nodes,
+        planner::{Change, Planner},
+    },
+    types::{GroupId, NodeId},
+};
+
+/// What is wrong with a shard's set.
+#[derive(Clone, Copy, Debug)]
+enum Need {
+    /// A replica that is dead.
+    Dead(ReplicaAt),
+    /// Fewer voters than there should be.
+    Voter,
+    /// More voters than there should be.
+    Surplus,
+    /// A learner that nothing wants.
+    Stray(ReplicaAt),
+}
+
+impl Planner<'_> {
+    /// Looks at the shards that are closest to losing their majority first.
+    pub(super) fn repair(&mut self) {
+        let answering =
+            |set: &ReplicaSet| set.voters().filter(|at| nodes::answers(self.map, self.health, at)).count();
+        let mut needy: Vec<_> =
+            self.shards().filter_map(|(group, set)| Some((answering(set), group, set, self.need(set)?))).collect();
+        needy.sort_by_key(|(answering, group, ..)| (*answering, *group));
+        for (_, group, set, need) in needy {
+            match self.settled(group, set) {
+                Ok(health) => self.repair_one(group, set, health, need),
+                Err(why) => {
+                    self.repairing |= !matches!(need, Need::Voter);
+                    self.say_unsettled(group, set, why);
+                }
+            }
+        }
+        self.say_leaderless();
+    }
+
+    fn need(&self, set: &ReplicaSet) -> Option<Need> {
+        let dead = set.replicas.iter().filter(|at| !self.map.is_alive(at)).min_by_key(|at| (at.learner, at.replica));
+        let voters = set.voters().filter(|at| self.map.is_alive(at)).count();
+        let wanted = self.wanted_voters();
+        let stray = || set.replicas.iter().find(|at| at.learner).copied();
+        match dead {
+            Some(dead) => Some(Need::Dead(*dead)),
+            None if voters < wanted => Some(Need::Voter),
+            None if voters > wanted => Some(Need::Surplus),
+            None => stray().map(Need::Stray),
+        }
+    }
+
+    fn wanted_voters(&self) -> usize {
+        usize::try_from(self.map.replication_factor).unwrap_or(usize::MAX)
+    }
+
+    fn repair_one(&mut self, group: GroupId, set: &ReplicaSet, health: &GroupHealth, need: Need) {
+        match need {
+            Need::Dead(dead) => self.replace(group, set, dead),
+            Need::Voter => self.add_voter(group, set),
+            Need::Surplus => match self.surplus(group, set, health) {
+                Some(at) => self.take_out(group, at),
+                None => self.waiting.say(group, "has a replica too many, and needs it for a majority"),
+            },
+            Need::Stray(learner) => self.take_out(group, learner),
+        }
+    }
+
+    fn replace(&mut self, group: GroupId, set: &ReplicaSet, dead: ReplicaAt) {
+        self.repairing = true;
+        let voters = set.voters().filter(|at| self.map.is_alive(at)).count();
+        if dead.learner || (voters >= self.wanted_voters() && self.survives(set, dead.replica)) {
+            return self.take_out(group, dead);
+        }
+        match self.incoming(group, set, Some(dead.node)) {
+            Ok(incoming) => {
+                let change = Change { incoming, outgoing: Some(dead), learner: false, reason: Reason::Repair };
+                self.start(group, change);
+            }
+            Err(_) if self.is_returning(dead.node) => {
+                self.waiting.say(group, format!("waits for node {}, which came back empty", dead.node));
+            }
+            Err(_) if self.survives(set, dead.replica) => self.take_out(group, dead),
+            Err(why) => {
+                let dead = dead.node;
+                self.waiting.say(group, format!("has a dead replica on node {dead} that can't be replaced: {why}"));
+            }
+        }
+    }
+
+    fn add_voter(&mut self, group: GroupId, set: &ReplicaSet) {
+        match self.incoming(group, set, None) {
+            Ok(incoming) => {
+                self.repairing = true;
+                self.start(group, Change { incoming, outgoing: None, learner: false, reason: Reason::Repair });
+            }
+            Err(why) => {
+                let (has, wanted) = (set.voters().count(), self.wanted_voters());
+                self.waiting.say(group, format!("has {has} of {wanted} replicas and no node for another: {why}"));
+            }
+        }
+    }
+
+    /// A learner that is there already, or a new replica: on `back`, the node whose replica died, when that came back.
+    fn incoming(&self, group: GroupId, set: &ReplicaSet, back: Option<NodeId>) -> Result<Incoming, String> {
+        let ready = |at: &&ReplicaAt| {
+            at.learner && nodes::answers(self.map, self.health, at) && nodes::stays(self.map, at.node)
+        };
+        if let Some(learner) = set.replicas.iter().find(ready) {
+            return Ok(Incoming::Promote(learner.replica));
+        }
+        let same = back.filter(|node| {
+            let free = nodes::stays(self.map, *node) && !self.layout.is_home(group, *node);
+            free && self.layout.fits(group, *node).is_ok()
+        });
+        if back.is_some_and(|node| same.is_none() && self.is_returning(node)) {
+            return Err("its node is coming back".to_owned());
+        }
+        same.map_or_else(|| self.layout.target(group, None), Ok).map(Incoming::New)
+    }
+
+    /// The voter that is missed least: on a drained node, then the most crowded, not the leader, the fullest node's.
+    fn surplus(&self, group: GroupId, set: &ReplicaSet, health: &GroupHealth) -> Option<ReplicaAt> {
+        let removable = set.voters().filter(|at| self.survives(set, at.replica));
+        let rank = |at: &&ReplicaAt| {
+            let leads = at.replica == health.leader;
+            let crowding = self.layout.crowding(group, at.node, None);
+            (!nodes::stays(self.map, at.node), crowding, !leads, self.layout.load(at.node), at.replica)
+        };
+        removable.max_by_key(rank).copied()
+    }
+
+    fn take_out(&mut self, group: GroupId, at: ReplicaAt) {
+        let outgoing = Some(at);
+        self.start(group, Change { incoming: Incoming::None, outgoing, learner: false, reason: Reason::Repair });
+    }
+
+    /// A shard without a leader serves nobody: it is worth a line even when nothing is to be changed.
+    fn say_leaderless(&mut self) {
+        for (group, set) in self.shards() {
+            if !self.health.groups.contains_key(&group) && !self.is_busy(group) {
+                self.say_unsettled(group, set, super::planner::Unsettled::NoLeader);
+            }
+        }
+    }
+}
