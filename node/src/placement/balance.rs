@@ -86,8 +86,7 @@ impl Planner<'_> {
 
     /// The move that brings the fullest and the emptiest node nearer to each other, directly or over others.
     fn level(&self, movable: &[Movable], targets: &[NodeId]) -> Option<Step> {
-        let mut by_load: Vec<(usize, NodeId)> =
-            targets.iter().map(|node| (self.layout.load(*node), *node)).collect();
+        let mut by_load: Vec<(usize, NodeId)> = targets.iter().map(|node| (self.layout.load(*node), *node)).collect();
         by_load.sort_unstable();
         let (least, most) = (by_load.first()?.0, by_load.last()?.0);
         if most < least + 2 {
@@ -121,12 +120,7 @@ impl Planner<'_> {
 
     /// The last move of the shortest chain from a full node to one that has at least two less. The other moves are
     /// found by the plans that follow: with this one done, the chain is shorter by one.
-    fn chain<'e>(
-        &self,
-        edges: &'e BTreeMap<(NodeId, NodeId), Step>,
-        from: NodeId,
-        load: usize,
-    ) -> Option<&'e Step> {
+    fn chain<'e>(&self, edges: &'e BTreeMap<(NodeId, NodeId), Step>, from: NodeId, load: usize) -> Option<&'e Step> {
         let mut seen = BTreeSet::from([from]);
         let mut queue = VecDeque::from([from]);
         while let Some(at) = queue.pop_front() {

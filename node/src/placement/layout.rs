@@ -59,7 +59,8 @@ pub(super) struct Layout<'a> {
 impl<'a> Layout<'a> {
     pub(super) fn new(map: &'a ClusterMap, health: &'a Health) -> Self {
         let known = |text: &'a String| Some(text.as_str()).filter(|text| !text.is_empty());
-        let places = map.members.iter().map(|(node, m)| (*node, Place { host: known(&m.host), zone: known(&m.zone) }));
+        let places =
+            map.members.iter().map(|(node, m)| (*node, Place { host: known(&m.host), zone: known(&m.zone) }));
         let meta = map.groups.get(&GroupId::META).into_iter().flat_map(|set| &set.replicas);
         let mut layout = Self {
             map,

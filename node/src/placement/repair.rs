@@ -6,8 +6,7 @@ use crate::{
         map::{Reason, ReplicaAt, ReplicaSet},
     },
     placement::{
-        GroupHealth,
-        nodes,
+        GroupHealth, nodes,
         planner::{Change, Planner},
     },
     types::{GroupId, NodeId},
@@ -29,11 +28,10 @@ enum Need {
 impl Planner<'_> {
     /// Looks at the shards that are closest to losing their majority first.
     pub(super) fn repair(&mut self) {
-        let answering = |set: &ReplicaSet| set.voters().filter(|at| nodes::answers(self.map, self.health, at)).count();
-        let mut needy: Vec<_> = self
-            .shards()
-            .filter_map(|(group, set)| Some((answering(set), group, set, self.need(set)?)))
-            .collect();
+        let answering =
+            |set: &ReplicaSet| set.voters().filter(|at| nodes::answers(self.map, self.health, at)).count();
+        let mut needy: Vec<_> =
+            self.shards().filter_map(|(group, set)| Some((answering(set), group, set, self.need(set)?))).collect();
         needy.sort_by_key(|(answering, group, ..)| (*answering, *group));
         for (_, group, set, need) in needy {
             match self.settled(group, set) {

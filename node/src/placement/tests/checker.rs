@@ -42,7 +42,8 @@ fn check_action(
             let set = map.groups.get(group).ok_or("no such group")?;
             let bound = map.settings.migration_concurrency as usize;
             let allowed = if matches!(reason, Reason::Repair | Reason::Meta) { bound * 2 } else { bound };
-            let outgoing = outgoing.map(|id| set.replicas.iter().find(|at| at.replica == id).ok_or("no such replica"));
+            let outgoing =
+                outgoing.map(|id| set.replicas.iter().find(|at| at.replica == id).ok_or("no such replica"));
             let outgoing = outgoing.transpose()?;
             if !busy.insert(*group) {
                 return Err("the group has a migration".to_owned());
@@ -80,7 +81,9 @@ fn check_action(
             let member = |node| &map.members[&node];
             let heard = |node| health.nodes[&node].silent_ms < STALE_MS;
             match voter {
-                Some(at) if member(at.node).incarnation != at.incarnation => Err("the preferred one is dead".to_owned()),
+                Some(at) if member(at.node).incarnation != at.incarnation => {
+                    Err("the preferred one is dead".to_owned())
+                }
                 Some(at) if member(at.node).state == MemberState::Up && heard(at.node) => Ok(()),
                 _ => Err("the preferred one can't lead".to_owned()),
             }
@@ -191,7 +194,8 @@ fn check_zones(world: &World, group: GroupId, usable: &BTreeSet<NodeId>) -> Resu
     let mut has: BTreeMap<String, usize> = BTreeMap::new();
     let zones = set.voters().map(|at| zone(&at.node)).filter(|zone| !zone.is_empty());
     zones.for_each(|zone| *has.entry(zone).or_default() += 1);
-    let pairs = |counts: &BTreeMap<String, usize>| counts.values().map(|k| k * k.saturating_sub(1) / 2).sum::<usize>();
+    let pairs =
+        |counts: &BTreeMap<String, usize>| counts.values().map(|k| k * k.saturating_sub(1) / 2).sum::<usize>();
     let mut best: BTreeMap<String, usize> = BTreeMap::new();
     for _ in 0..set.voters().count().saturating_sub(unzoned) {
         let open = room.iter().filter(|(zone, room)| best.get(*zone).copied().unwrap_or(0) < **room);

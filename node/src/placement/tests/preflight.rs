@@ -54,7 +54,10 @@ fn too_little_memory_is_refused() {
     let mut world = world();
     (1..=3).for_each(|node| _ = world.limits.insert(NodeId(node), 1_000));
     let refusal = preflight_drain(&world.map, &world.health(), &[NodeId(4)]);
-    assert_eq!(refusal, Ok(preflight_drain(&world.map, &world.health(), &[NodeId(4)]).expect("it fits: 600 and 200")));
+    assert_eq!(
+        refusal,
+        Ok(preflight_drain(&world.map, &world.health(), &[NodeId(4)]).expect("it fits: 600 and 200"))
+    );
     (1..=3).for_each(|node| _ = world.limits.insert(NodeId(node), 800));
     let refusal = preflight_drain(&world.map, &world.health(), &[NodeId(4)]);
     assert_eq!(refusal, Err(DrainRefusal::NotEnoughMemory { need: 600, free: 360 }));
