@@ -2,7 +2,7 @@
 
 use crate::{
     cluster::{
-        ClusterMap, ClusterSpec, FormConfig, FormError, Former,
+        ClusterMap, ClusterSpec, FormConfig, FormError, FormMode, FormOutcome, Former,
         map::{Member, MemberState, SUPPORTED_LEVELS},
     },
     error::Error,
@@ -37,6 +37,15 @@ impl Entry {
             Self::Bootstrap | Self::Join(_) => vec![(own.0, own.1.to_owned())],
         }
     }
+
+    fn mode(&self, own: &str) -> FormMode {
+        let address = own.to_owned();
+        match self {
+            Self::Listed(members) => FormMode::Static(members.clone()),
+            Self::Bootstrap => FormMode::Bootstrap { address },
+            Self::Join(_) => FormMode::Await { address },
+        }
+    }
 }
 
 /// One node's way into a cluster.
@@ -58,7 +67,7 @@ impl Entrant {
         let config = FormConfig {
             node: *node,
             incarnation,
-            listed: entry.listed((*node, advertise)),
+            mode: entry.mode(advertise),
             uid: ClusterUid(rand::random()),
             spec,
             host: host.clone(),
@@ -85,19 +94,32 @@ impl Entrant {
     /// The map that names this life of the node. Waits for as long as others are missing.
     pub(super) async fn enter(self, door: &PeerDoor) -> Result<ClusterMap, Error> {
         let fatal = |error: &dyn std::error::Error| Error::Fatal(error.to_string());
-        let others = match &self.entry {
+        let others: Vec<String> = match &self.entry {
             Entry::Join(seeds) => seeds.clone(),
-            Entry::Listed(_) | Entry::Bootstrap => match network::form::form(door).await {
-                Ok(map) => return Ok(map),
-                // The cluster exists, and this life has no place in it yet.
-                Err(FormError::Restarted { .. } | FormError::Retired { .. } | FormError::NotAMember { .. }) => {
-                    self.other_addresses()
-                }
-                Err(error) => return Err(fatal(&error)),
-            },
+            Entry::Listed(members) => {
+                let others = members.iter().filter(|(node, _)| *node != self.config.node);
+                others.map(|(_, address)| address.clone()).collect()
+            }
+            Entry::Bootstrap => Vec::new(),
         };
         let seeker = Seeker { node: self.config.node, incarnation: self.config.incarnation };
-        let found = find(seeker, async || others.clone()).await.map_err(|error| fatal(&error))?;
+        let outcome = match &self.entry {
+            Entry::Listed(_) | Entry::Bootstrap => network::form::form(door).await,
+            // Init may come from outside, or the others have been in a cluster for long.
+            Entry::Join(_) => tokio::select! {
+                formed = network::form::form(door) => formed,
+                found = find(seeker, async || others.clone()) => {
+                    let map = found.map_err(|error| fatal(&error))?;
+                    // From here on it promises itself to nobody.
+                    door.former().lock().on_found("one of the addresses to join", map.clone());
+                    Ok(FormOutcome::Join { map })
+                }
+            },
+        };
+        let found = match outcome.map_err(|error| fatal(&error))? {
+            FormOutcome::Formed(map) => return Ok(map),
+            FormOutcome::Join { map } => map,
+        };
         tracing::info!(uid = %found.uid, version = found.version, "found a cluster to join");
         let uid = found.uid;
         let members = found.members.iter().filter(|(node, _)| **node != self.config.node);
@@ -113,11 +135,6 @@ impl Entrant {
         let former = Former::formed(self.config, map.clone()).map_err(|error| fatal(&error))?;
         door.set_former(former);
         Ok(map)
-    }
-
-    fn other_addresses(&self) -> Vec<String> {
-        let listed = self.config.listed.iter().filter(|(node, _)| *node != self.config.node);
-        listed.map(|(_, address)| address.clone()).collect()
     }
 }
 

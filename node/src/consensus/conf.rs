@@ -257,7 +257,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(allowed, 37);
+        assert_eq!(allowed, 25);
     }
 
     #[test]

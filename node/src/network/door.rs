@@ -85,7 +85,7 @@ impl PeerDoor {
         *self.shared.former.lock() = former;
     }
 
-    pub(super) fn former(&self) -> &Mutex<Former> {
+    pub(crate) fn former(&self) -> &Mutex<Former> {
         &self.shared.former
     }
 

@@ -105,8 +105,7 @@ impl MultiRaftBuilder {
             config = config.with_default_ttl(ttl);
         }
         let mut options = config.into_options()?;
-        let members = options.entry.listed((options.node, &options.advertise)).len() as u32;
-        options.spec.replication_factor = replica_factor.min(members);
+        options.spec.replication_factor = replica_factor.min(options.first_members() as u32);
         let node = RunningNode::start(options).await?;
         Ok(MultiRaftCoordinator::new(node.router().clone(), node.view().clone(), Some(node)))
     }

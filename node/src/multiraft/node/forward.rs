@@ -170,6 +170,11 @@ impl<S: EntryStore> Node<S> {
         if !frame.reports.is_empty() {
             self.report.begin_again();
         }
+        if !frame.maps.is_empty()
+            && let Some(governor) = &mut self.governor
+        {
+            governor.forget_news(to);
+        }
         for (id, group) in &mut self.groups {
             let lost = frame.raft.iter().any(|message| message.group == id.0);
             let replica = group.others().find(|(_, node)| lost && *node == to).map(|(replica, _)| replica);

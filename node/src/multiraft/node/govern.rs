@@ -61,6 +61,8 @@ pub(super) struct Governor {
     is_listening: bool,
     is_stirred: bool,
     planned_tick: u64,
+    /// The session and version of the last map that was sent to a node without a part in the meta group.
+    pub(super) told: BTreeMap<NodeId, (u64, u64)>,
 }
 
 impl Governor {
@@ -74,12 +76,18 @@ impl Governor {
             is_listening: true,
             is_stirred: true,
             planned_tick: tick,
+            told: BTreeMap::new(),
         }
     }
 
     /// Something has changed that a plan depends on.
     pub(super) fn stir(&mut self) {
         self.is_stirred = true;
+    }
+
+    /// A map did not leave: it is sent again.
+    pub(super) fn forget_news(&mut self, node: NodeId) {
+        self.told.remove(&node);
     }
 
     /// Keeps an entry for each life of a member, and none for others.
@@ -189,6 +197,7 @@ impl<S: EntryStore> Node<S> {
         if let Some(map) = newest.filter(|map| map.version > self.map.version) {
             self.out.map(map.clone());
             self.on_map(now, map);
+            self.tell_outsiders();
         }
     }
 
@@ -251,6 +260,7 @@ impl<S: EntryStore> Node<S> {
 
     /// The leader's work; called with each beat.
     pub(super) fn govern(&mut self, now: Now) {
+        self.tell_outsiders();
         let Some(mut governor) = self.governor.take() else { return };
         let commands = self.next_changes(&mut governor);
         self.governor = Some(governor);

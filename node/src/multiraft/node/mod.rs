@@ -35,6 +35,7 @@ mod hashes;
 mod hibernate;
 mod membership;
 mod meta;
+mod news;
 mod out;
 mod peers;
 mod propose;

@@ -91,6 +91,7 @@ impl<S: EntryStore> Node<S> {
             stamps,
             reports,
             gone,
+            maps,
         } = frame;
         for message in raft {
             self.on_raft(from, message);
@@ -117,6 +118,9 @@ impl<S: EntryStore> Node<S> {
         }
         for report in reports {
             self.on_report(now, from, report);
+        }
+        for news in maps {
+            self.on_news(now, from, session, news);
         }
         for gone in &gone {
             self.on_gone(from, gone);

@@ -29,10 +29,10 @@ pub(super) struct Told {
 
 /// Who is told: the leader of the meta group, in one session and one term.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Listener {
-    node: NodeId,
-    session: Option<u64>,
-    term: Term,
+pub(super) struct Listener {
+    pub(super) node: NodeId,
+    pub(super) session: Option<u64>,
+    pub(super) term: Term,
 }
 
 /// What there is to tell.
@@ -50,6 +50,8 @@ pub(super) struct Report {
     /// What the listener has not been told.
     fresh: BTreeSet<GroupId>,
     listener: Option<Listener>,
+    /// Who sent the last map, while this node has no part in the meta group.
+    pub(super) news_from: Option<Listener>,
     told_tick: u64,
     told_version: u64,
 }
@@ -183,10 +185,15 @@ impl<S: EntryStore> Node<S> {
 
     /// Whoever leads the meta group, if it can be told anything.
     fn listener(&self) -> Option<Listener> {
-        let meta = self.groups.get(&GroupId::META)?;
-        let (node, term) = (meta.leader_node()?, meta.replica.standing().term);
-        let session = self.out.sessions.get(&node).copied();
-        (node == self.config.node || session.is_some()).then_some(Listener { node, session, term })
+        let session = |node: NodeId| self.out.sessions.get(&node).copied();
+        let by_replica = self.groups.get(&GroupId::META).and_then(|meta| {
+            let (node, term) = (meta.leader_node()?, meta.replica.standing().term);
+            Some(Listener { node, session: session(node), term })
+        });
+        // A replica that was taken out still remembers whom it followed.
+        let last = by_replica.into_iter().chain(self.report.news_from).max_by_key(|listener| listener.term)?;
+        let stands = last.node == self.config.node || (last.session.is_some() && last.session == session(last.node));
+        stands.then_some(last)
     }
 
     /// A report of another worker of this node, or of another node.

@@ -8,30 +8,54 @@ use crate::{
         command::{Command, Condition, Expiry, Outcome, Put, Query},
         model::ModelStore,
     },
+    multiraft::govern::GovernError,
     partitioning::SlotHash,
     types::{ClusterUid, MigrationId, Timestamp},
 };
+
+mod membership;
 
 const SHARD: GroupId = GroupId(1);
 
 struct Cluster {
     nodes: BTreeMap<NodeId, Node<ModelStore>>,
     now: Now,
+    limits: Limits,
     replies: BTreeMap<Ticket, Result<Vec<Outcome>, Error>>,
+    governed: BTreeMap<Ticket, Result<Arc<ClusterMap>, GovernError>>,
+    /// Keys that were written one after the other.
+    written: u64,
     frames: usize,
     next_ticket: u64,
 }
 
-fn map(nodes: u64, settings: SharedSettings) -> ClusterMap {
-    let member = |node: u64| Member {
-        incarnation: Incarnation(u128::from(node) + 100),
+fn member(node: u64, life: u128) -> Member {
+    Member {
+        incarnation: Incarnation(life),
         address: format!("n{node}:1"),
         host: String::new(),
         zone: String::new(),
         state: MemberState::Up,
         levels: FeatureLevels { min: 1, max: 1 },
         client_address: String::new(),
+    }
+}
+
+fn core(node: u64, life: u128, limits: Limits, map: Arc<ClusterMap>) -> Node<ModelStore> {
+    let config = NodeConfig {
+        node: NodeId(node),
+        incarnation: Incarnation(life),
+        lanes: Lanes::ALL,
+        timings: Timings::default(),
+        limits,
+        seed: 1,
+        faults: Faults::none(),
     };
+    Node::new(config, map, |_| ModelStore::new())
+}
+
+fn map(nodes: u64, settings: SharedSettings) -> ClusterMap {
+    let member = |node: u64| member(node, u128::from(node) + 100);
     let set = |group: u64| ReplicaSet {
         generation: 1,
         changes: 0,
@@ -63,22 +87,20 @@ fn map(nodes: u64, settings: SharedSettings) -> ClusterMap {
 
 impl Cluster {
     fn new(count: u64, limits: Limits, settings: SharedSettings) -> Self {
-        let map = map(count, settings);
-        let node = |id: u64| {
-            let config = NodeConfig {
-                node: NodeId(id),
-                incarnation: Incarnation(u128::from(id) + 100),
-                lanes: Lanes::ALL,
-                timings: Timings::default(),
-                limits,
-                seed: 1,
-                faults: Faults::none(),
-            };
-            (NodeId(id), Node::new(config, map.clone().into(), |_| ModelStore::new()))
-        };
+        let map = Arc::new(map(count, settings));
+        let node = |id: u64| (NodeId(id), core(id, u128::from(id) + 100, limits, map.clone()));
         let nodes = (1..=count).map(node).collect();
         let now = Now { wall: Timestamp(1_000_000), mono_ms: 1_000 };
-        let mut cluster = Self { nodes, now, replies: BTreeMap::new(), frames: 0, next_ticket: 0 };
+        let mut cluster = Self {
+            nodes,
+            now,
+            limits,
+            replies: BTreeMap::new(),
+            governed: BTreeMap::new(),
+            written: 0,
+            frames: 0,
+            next_ticket: 0,
+        };
         let ids: Vec<NodeId> = cluster.nodes.keys().copied().collect();
         for a in &ids {
             for b in ids.iter().filter(|b| *b != a) {
@@ -104,6 +126,7 @@ impl Cluster {
                 let effects = node.turn(self.now);
                 more |= effects.more;
                 self.replies.extend(effects.replies);
+                self.governed.extend(effects.governed);
                 frames.extend(effects.frames.into_iter().map(|(to, frame)| (*from, to, frame)));
                 for snapshot in effects.snapshots {
                     snapshots.push((*from, snapshot));
@@ -160,9 +183,14 @@ impl Cluster {
     }
 
     fn leader(&self) -> NodeId {
-        let leads =
-            |node: &Node<_>| node.group_status(SHARD).expect("replica").role == crate::consensus::Role::Leader;
-        *self.nodes.iter().find(|(_, node)| leads(node)).expect("a leader").0
+        self.leader_of(SHARD).expect("a leader")
+    }
+
+    /// Who leads a group in its highest term.
+    fn leader_of(&self, group: GroupId) -> Option<NodeId> {
+        let statuses = self.nodes.iter().filter_map(|(id, node)| Some((id, node.group_status(group)?)));
+        let leaders = statuses.filter(|(_, status)| status.role == crate::consensus::Role::Leader);
+        leaders.max_by_key(|(_, status)| status.term).map(|(id, _)| *id)
     }
 
     fn status(&self, node: u64) -> GroupStatus {

@@ -48,6 +48,7 @@ impl Sink {
             stamps,
             reports,
             gone,
+            maps,
         } = frame;
         raft.into_iter().for_each(|item| parts[self.worker_of(item.group)].raft.push(item));
         heartbeats.into_iter().for_each(|item| parts[self.worker_of(item.group)].heartbeats.push(item));
@@ -57,6 +58,7 @@ impl Sink {
         stamps.into_iter().for_each(|item| parts[self.worker_of(item.group)].stamps.push(item));
         gone.into_iter().for_each(|item| parts[self.worker_of(item.group)].gone.push(item));
         parts[self.worker_of(GroupId::META.0)].reports = reports;
+        parts[self.worker_of(GroupId::META.0)].maps = maps;
         for reply in forward_replies {
             parts[self.worker_of(reply.group)].forward_replies.push(reply);
         }
