@@ -117,14 +117,14 @@ fn each_ailment_is_named() {
         *group.peers.values_mut().last().unwrap() = peer;
     };
     let behind = PeerHealth { matched: 10, snapshot: false };
-    has(ill(|_, it| late(it, behind)), "shard 0: node 1 is 4990 entries behind");
+    has(ill(|_, it| late(it, behind)), "shard 0: node 3 is 4990 entries behind");
     let waits = PeerHealth { matched: 0, snapshot: true };
-    has(ill(|_, it| late(it, waits)), "shard 0: node 1 waits for a snapshot");
+    has(ill(|_, it| late(it, waits)), "shard 0: node 3 waits for a snapshot");
     has(
         ill(|_, it| {
             it.health.groups.get_mut(&shard).unwrap().peers.pop_last();
         }),
-        "shard 0: its leader says nothing of the replica on node 1",
+        "shard 0: its leader says nothing of the replica on node 3",
     );
     let (map, governing) = moving();
     has(ailments(&map, &governing), "migration 1 of shard 0 is in its phase add-learner");
