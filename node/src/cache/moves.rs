@@ -95,3 +95,38 @@ impl Moves {
 fn wall_ms() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        cluster::command::{self, Incoming, MetaCommand},
+        cluster::map::Reason,
+        door_fixture::govern::{healthy, map},
+        types::{GroupId, NodeId},
+    };
+
+    #[test]
+    fn a_migration_that_is_gone_is_over() {
+        let mut map = map(4, 2, 3);
+        let governing = healthy(&map);
+        let mut moves = Moves::default();
+        assert!(moves.is_news(&map));
+        assert_eq!(moves.look(&map, Some(&governing), 1_000), []);
+        assert!(!moves.is_news(&map), "an idle cluster costs nothing");
+        let start = MetaCommand::StartMigration {
+            group: GroupId(1),
+            incoming: Incoming::New(NodeId(4)),
+            outgoing: None,
+            learner: false,
+            reason: Reason::Repair,
+        };
+        command::apply(&mut map, 5_000, None, &start).expect("a sound migration");
+        assert_eq!(moves.look(&map, Some(&governing), 5_100), []);
+        let migration = map.migrations.pop_first().expect("it was begun").1;
+        map.version += 1;
+        let ended = Ended { migration, bytes: 1_000, took: Duration::from_secs(3) };
+        assert_eq!(moves.look(&map, None, 8_000), [ended]);
+        assert_eq!(moves.look(&map, None, 9_000), []);
+    }
+}

@@ -86,8 +86,18 @@ fn each_ailment_is_named() {
         assert!(found.iter().any(|ailment| ailment == wanted), "{wanted} is not in {found:?}");
     };
     has(ill(|map, _| map.members.get_mut(&NodeId(2)).unwrap().state = MemberState::Joining), "node 2 is joining");
-    has(ill(|_, it| _ = it.health.nodes.remove(&NodeId(2))), "node 2 has not reported yet");
-    has(ill(|_, it| drop(it.health.groups.remove(&shard))), "shard 0: no leader has reported");
+    has(
+        ill(|_, it| {
+            it.health.nodes.remove(&NodeId(2));
+        }),
+        "node 2 has not reported yet",
+    );
+    has(
+        ill(|_, it| {
+            it.health.groups.remove(&shard);
+        }),
+        "shard 0: no leader has reported",
+    );
     has(ill(|map, _| map.replication_factor = 4), "shard 0 has 3 of 4 voters");
     let joint = |it: &mut Governing| {
         let group = it.health.groups.get_mut(&shard).unwrap();
@@ -95,7 +105,9 @@ fn each_ailment_is_named() {
     };
     has(ill(|_, it| joint(it)), "shard 0 is in a joint configuration");
     has(
-        ill(|_, it| _ = it.health.groups.get_mut(&shard).unwrap().conf.voters.pop()),
+        ill(|_, it| {
+            it.health.groups.get_mut(&shard).unwrap().conf.voters.pop();
+        }),
         "shard 0 has other voters than the map says",
     );
     let late = |it: &mut Governing, peer: PeerHealth| {
@@ -105,12 +117,14 @@ fn each_ailment_is_named() {
         *group.peers.values_mut().last().unwrap() = peer;
     };
     let behind = PeerHealth { matched: 10, snapshot: false };
-    has(ill(|_, it| late(it, behind)), "shard 0: node 1 is 4990 entries behind");
+    has(ill(|_, it| late(it, behind)), "shard 0: node 3 is 4990 entries behind");
     let waits = PeerHealth { matched: 0, snapshot: true };
-    has(ill(|_, it| late(it, waits)), "shard 0: node 1 waits for a snapshot");
+    has(ill(|_, it| late(it, waits)), "shard 0: node 3 waits for a snapshot");
     has(
-        ill(|_, it| _ = it.health.groups.get_mut(&shard).unwrap().peers.pop_last()),
-        "shard 0: its leader says nothing of the replica on node 1",
+        ill(|_, it| {
+            it.health.groups.get_mut(&shard).unwrap().peers.pop_last();
+        }),
+        "shard 0: its leader says nothing of the replica on node 3",
     );
     let (map, governing) = moving();
     has(ailments(&map, &governing), "migration 1 of shard 0 is in its phase add-learner");
