@@ -40,9 +40,8 @@ pub(super) enum Foreign {
 impl Envelope {
     /// `label` is at most [`MAX_LABEL_BYTES`].
     pub(super) fn new(label: String, key: Option<&[u8; 32]>) -> Self {
-        // 32 bytes are a key of this cipher: there is no other error.
-        let key = key.and_then(|key| UnboundKey::new(&CHACHA20_POLY1305, key).ok()).map(LessSafeKey::new);
-        Self { label, key }
+        let bound = |key| UnboundKey::new(&CHACHA20_POLY1305, key).expect("32 bytes are a key of this cipher");
+        Self { label, key: key.map(|key| LessSafeKey::new(bound(key))) }
     }
 
     /// The datagram for some bytes. `nonce` must never repeat under one key: draw it from the system.

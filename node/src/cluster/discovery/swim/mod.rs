@@ -115,6 +115,8 @@ pub(super) struct Swim {
     next_sync: u64,
     next_seeds: u64,
     changed: bool,
+    /// How often a record of this node came with another door in it.
+    contested: u32,
     out: Vec<Outgoing>,
 }
 
@@ -134,6 +136,7 @@ impl Swim {
             next_sync: 0,
             next_seeds: 0,
             changed: false,
+            contested: 0,
             out: Vec::new(),
         }
     }

@@ -1,6 +1,6 @@
 //! What is believed of whom: learning, objecting, and burying (pure).
 
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use super::{Life, Record, Swim, rumours};
 use crate::types::NodeId;
@@ -35,9 +35,17 @@ impl Swim {
     fn hear_of_myself(&mut self, record: &Record) {
         let outdated = record.incarnation > self.me.incarnation;
         let accused = record.incarnation == self.me.incarnation && record.life > self.me.life;
-        if self.me.life != Life::Left && (outdated || accused) {
-            self.reassert(record.incarnation);
+        if self.me.life == Life::Left || !(outdated || accused) {
+            return;
         }
+        if outdated && record.raft != self.me.raft {
+            self.contested += 1;
+            // Once is an earlier life of this node.
+            if self.contested == 3 {
+                warn!(node = %self.me.node, other = record.raft, "another process gossips under this node's number");
+            }
+        }
+        self.reassert(record.incarnation);
     }
 
     /// Raises the own incarnation above `heard`, and spreads it.
