@@ -25,7 +25,6 @@ pub use cache::{
     CacheConfig, DistributedCache, MultiRaftBuilder, MultiRaftCacheConfig, MultiRaftCoordinator, MultiRaftStats,
     NodeId, RaftConfig, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
 };
-pub use cluster::map::{Phase as MigrationPhase, Reason as MigrationReason};
 #[cfg(feature = "discovery-dns")]
 pub use cluster::discovery::DnsDiscovery;
 #[cfg(feature = "memberlist")]
@@ -33,6 +32,7 @@ pub use cluster::discovery::MemberlistDiscovery;
 pub use cluster::discovery::{
     ClusterDiscovery, MemberlistConfig, NoOpClusterDiscovery, PeerManagementConfig, StaticClusterDiscovery,
 };
+pub use cluster::map::{Phase as MigrationPhase, Reason as MigrationReason};
 pub use error::{Error, Result};
 pub use multiraft::introspect::MigrationProgress;
 pub use types::ShardId;

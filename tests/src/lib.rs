@@ -4,6 +4,7 @@
 //! links the code that it tests.
 
 pub mod cluster;
+pub mod ctl;
 pub mod dev;
 pub mod history;
 pub mod http;

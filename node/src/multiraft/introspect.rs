@@ -15,8 +15,8 @@ use crate::{
 mod ailments;
 mod cluster;
 
-pub use ailments::ailments;
 pub use crate::multiraft::node::Governing;
+pub use ailments::ailments;
 pub use cluster::{ClusterStatus, MemberStatus, MigrationProgress, members, migrations, under_replicated};
 
 /// Answers questions about this node.

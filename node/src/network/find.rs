@@ -110,7 +110,8 @@ pub async fn gone(seeker: Seeker, addresses: &[String], uid: ClusterUid) {
 pub(super) async fn ask_map(seeker: Seeker, address: &str) -> Result<ClusterMap, String> {
     let ask = Some(Ask::Probe(true));
     let Seeker { node, incarnation } = seeker;
-    let request = FormRequest { node: node.0, incarnation: incarnation.to_bytes(), listed: Vec::new(), ask };
+    let request =
+        FormRequest { node: node.0, incarnation: incarnation.to_bytes(), listed: Vec::new(), initiator: None, ask };
     let endpoint = endpoint(address, ASK_TIMEOUT).map_err(|error| error.to_string())?;
     let answer = async { client(endpoint.connect_lazy()).form(request).await };
     let reply = match timeout(ASK_TIMEOUT, answer).await {

@@ -126,6 +126,7 @@ fn join(pieces: Vec<Sized>) -> Frame {
             more,
             reports,
             gone,
+            maps,
         } = frame;
         whole.hello = whole.hello.or(hello);
         whole.raft.extend(raft);
@@ -138,6 +139,7 @@ fn join(pieces: Vec<Sized>) -> Frame {
         whole.stamps.extend(stamps);
         whole.more.extend(more);
         whole.reports.extend(reports);
+        whole.maps.extend(maps);
         whole.gone.extend(gone);
     }
     whole
