@@ -141,6 +141,7 @@ fn join(pieces: Vec<Sized>) -> Frame {
         whole.reports.extend(reports);
         whole.maps.extend(maps);
         whole.gone.extend(gone);
+        whole.maps.extend(maps);
     }
     whole
 }
