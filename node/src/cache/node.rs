@@ -17,7 +17,7 @@ use super::{
     view::NodeView,
 };
 use crate::{
-    cluster::{ClusterMap, ClusterSpec, FormConfig, FormError, Former},
+    cluster::{ClusterMap, ClusterSpec, FormConfig, FormError, FormMode, FormOutcome, Former},
     error::Error,
     faults::Faults,
     grpc::{ClusterToken, GrpcConfig, GrpcDoor},
@@ -93,7 +93,7 @@ impl StartingNode {
         let former = Former::new(FormConfig {
             node: options.node,
             incarnation,
-            listed: options.members.clone(),
+            mode: FormMode::Static(options.members.clone()),
             uid: ClusterUid(rand::random()),
             spec: spec.clone(),
             host: String::new(),
@@ -151,12 +151,20 @@ impl StartingNode {
     /// this node, whose memory is gone (PROTOCOL 10, 11).
     pub async fn join(self) -> Result<RunningNode, Error> {
         let Self { options, incarnation, router, view, metrics, door, stop, grpc } = self;
-        let map = match network::form::form(&door).await {
+        let refused = match network::form::form(&door).await {
+            Ok(FormOutcome::Formed(map)) => Ok(map),
+            Ok(FormOutcome::Join { map }) => Err(format!(
+                "node {} (incarnation {incarnation}) is not in cluster {}, and can't join a cluster that runs yet",
+                options.node, map.uid
+            )),
+            Err(error) => Err(error.to_string()),
+        };
+        let map = match refused {
             Ok(map) => map,
-            Err(error) => {
-                view.set_refused(error.to_string());
+            Err(reason) => {
+                view.set_refused(reason.clone());
                 grpc.abort();
-                return Err(Error::Fatal(error.to_string()));
+                return Err(Error::Fatal(reason));
             }
         };
         warn_of_differences(&options.spec, &map);

@@ -1,7 +1,7 @@
 //! Who belongs to the cluster, and how one comes to be.
 //!
-//! [`map`] is the cluster as its members agreed on it, [`initial`] lays out the first one, [`formation`] is the vote
-//! of a static list that makes it (PROTOCOL 10). [`command`] is what changes the map from then on, [`progress`] what a
+//! [`map`] is the cluster as its members agreed on it, [`initial`] lays out the first one, [`formation`] makes it,
+//! by the vote of a static list or by Init from outside (PROTOCOL 10). [`command`] is what changes the map from then on, [`progress`] what a
 //! migration needs next. All of them are pure: `network::form` carries their messages.
 
 pub mod command;
@@ -10,6 +10,6 @@ pub mod initial;
 pub mod map;
 pub mod progress;
 
-pub use formation::{FormConfig, FormError, Former};
+pub use formation::{FormConfig, FormError, FormMode, FormOutcome, Former};
 pub use initial::ClusterSpec;
 pub use map::ClusterMap;

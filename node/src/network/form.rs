@@ -9,7 +9,7 @@ use tonic::transport::Channel;
 use tracing::{info, warn};
 
 use crate::{
-    cluster::{ClusterMap, FormError},
+    cluster::{FormError, FormOutcome},
     network::{
         PeerDoor,
         session::describe,
@@ -27,11 +27,12 @@ const TELL_ROUNDS: u32 = 10;
 /// The log says again what is missing after so many rounds.
 const REMIND_ROUNDS: u32 = 100;
 
-/// Forms a cluster through a door whose service is already being served, or learns of the one that exists.
+/// Forms a cluster through a door whose service is already being served, or learns of the one that exists, in which this
+/// node may still have no place.
 ///
 /// Waits for as long as a listed peer is missing and says so in the log; drop the future to give up. An error is
 /// final: this process must not take part, and says why when it ends.
-pub async fn form(door: &PeerDoor) -> Result<ClusterMap, FormError> {
+pub async fn form(door: &PeerDoor) -> Result<FormOutcome, FormError> {
     let mut channels = Channels { addresses: door.former().lock().addresses(), open: BTreeMap::new() };
     let mut ticks = interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -54,13 +55,20 @@ pub async fn form(door: &PeerDoor) -> Result<ClusterMap, FormError> {
         if let Some(outcome) = former.outcome() {
             told_rounds += 1;
             if !former.has_untold() || told_rounds > TELL_ROUNDS {
-                return outcome.inspect(|map| info!(uid = %map.uid, members = map.members.len(), "cluster formed"));
+                return outcome.inspect(log_outcome);
             }
         }
         log.round(former.waiting_on().map(|(node, reason)| {
             let reason = unreachable.get(&node).map_or(reason, String::as_str);
             format!("node {node}: {reason}")
         }));
+    }
+}
+
+fn log_outcome(outcome: &FormOutcome) {
+    match outcome {
+        FormOutcome::Formed(map) => info!(uid = %map.uid, members = map.members.len(), "cluster formed"),
+        FormOutcome::Join { map } => info!(uid = %map.uid, version = map.version, "found a cluster to join"),
     }
 }
 

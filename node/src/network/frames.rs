@@ -40,7 +40,7 @@ pub(super) fn fit(frame: Frame, limit: usize) -> Result<Vec<Sized>, Box<Frame>> 
             })*
         };
     }
-    cut!(raft, heartbeats, forwards, forward_replies, beats, sleeps, hashes, stamps, reports, gone);
+    cut!(raft, heartbeats, forwards, forward_replies, beats, sleeps, hashes, stamps, reports, gone, maps);
     pieces.close();
     Ok(pieces.done)
 }

@@ -126,6 +126,7 @@ fn join(pieces: Vec<Sized>) -> Frame {
             more,
             reports,
             gone,
+            maps,
         } = frame;
         whole.hello = whole.hello.or(hello);
         whole.raft.extend(raft);
@@ -139,6 +140,7 @@ fn join(pieces: Vec<Sized>) -> Frame {
         whole.more.extend(more);
         whole.reports.extend(reports);
         whole.gone.extend(gone);
+        whole.maps.extend(maps);
     }
     whole
 }

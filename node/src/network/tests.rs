@@ -9,7 +9,7 @@ use crema_api::v1::{
 
 use super::{NetworkSettings, SendRefusal, form::form};
 use crate::{
-    cluster::{FormError, Former, map::SUPPORTED_LEVELS},
+    cluster::{FormOutcome, Former, map::SUPPORTED_LEVELS},
     types::{ClusterUid, Incarnation, NodeId},
 };
 
@@ -257,7 +257,7 @@ fn a_snapshot_that_is_not_as_announced_is_refused() {
 }
 
 #[test]
-fn three_nodes_form_and_a_restarted_empty_one_is_refused() {
+fn three_nodes_form_and_a_restarted_empty_one_is_to_join() {
     let sites: Vec<_> = (0..3).map(|_| Site::new()).collect();
     let listed: Vec<_> = sites.iter().zip(1..).map(|(site, n)| (NodeId(n), site.address.to_string())).collect();
     let former = |node, life| Former::new(config(node, Incarnation(life), listed.clone())).expect("listed");
@@ -275,14 +275,13 @@ fn three_nodes_form_and_a_restarted_empty_one_is_refused() {
         .map(|(node, forming)| node.runtime.block_on(forming).expect("no panic").expect("a map"))
         .collect();
     assert!(maps.iter().all(|map| *map == maps[0]));
-    assert_eq!((maps[0].uid, maps[0].members.len()), (ClusterUid(1), 3));
+    assert!(matches!(&maps[0], FormOutcome::Formed(map) if map.uid == ClusterUid(1) && map.members.len() == 3));
 
     let first = nodes.remove(0);
     let address = first.address.to_string();
     first.runtime.shutdown_timeout(PATIENCE);
     let again = Site::at(&address).serve(former(1, 77));
-    let refused = again.runtime.block_on(form(&again.door)).expect_err("its memory is lost");
-    let expect =
-        FormError::Restarted { node: NodeId(1), ours: Incarnation(77), theirs: Incarnation(1), uid: ClusterUid(1) };
-    assert_eq!(refused, expect);
+    let outcome = again.runtime.block_on(form(&again.door)).expect("a cluster");
+    let FormOutcome::Formed(map) = &maps[0] else { panic!("{:?}", maps[0]) };
+    assert_eq!(outcome, FormOutcome::Join { map: map.clone() });
 }

@@ -33,6 +33,9 @@ struct Step {
     to: NodeId,
 }
 
+/// Among the moves between two nodes: less crowding, then no leader, then the lowest group.
+type Rank = (Crowding, bool, GroupId);
+
 impl Planner<'_> {
     pub(super) fn balance(&mut self) {
         if self.repairing || self.draining || self.newcomer().is_some() {
@@ -103,7 +106,7 @@ impl Planner<'_> {
 
     /// The best replica to move between each two nodes without more crowding.
     fn edges(&self, movable: &[Movable], targets: &[NodeId]) -> BTreeMap<(NodeId, NodeId), Step> {
-        let mut edges: BTreeMap<(NodeId, NodeId), ((Crowding, bool, GroupId), Step)> = BTreeMap::new();
+        let mut edges: BTreeMap<(NodeId, NodeId), (Rank, Step)> = BTreeMap::new();
         for one in movable {
             let now = self.layout.crowding(one.group, one.at.node, None);
             for to in targets.iter().copied().filter(|to| self.may_go(one, *to)) {

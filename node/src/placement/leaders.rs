@@ -51,9 +51,12 @@ impl Planner<'_> {
         }
         while leaders.moved.len() < room && leaders.level() {}
         for (group, node) in leaders.moved {
-            let voter = self.map.groups.get(&group).and_then(|set| set.voters().find(|at| self.is_at(at, node)));
-            if let Some(at) = voter {
-                self.act(MetaCommand::Prefer { group, replica: at.replica });
+            let Some(set) = self.map.groups.get(&group) else { continue };
+            // One that was given away on one path and came back on another has not moved.
+            let first = set.replicas.first().map(|at| at.replica);
+            let voter = set.voters().find(|at| self.is_at(at, node)).map(|at| at.replica);
+            if let Some(replica) = voter.filter(|_| voter != first) {
+                self.act(MetaCommand::Prefer { group, replica });
             }
         }
     }

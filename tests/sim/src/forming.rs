@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crema::{
     cluster::{
-        formation::{FormConfig, Former},
+        formation::{FormConfig, FormMode, FormOutcome, Former},
         initial::ClusterSpec,
         map::SharedSettings,
     },
@@ -66,7 +66,9 @@ impl Forming {
         let config = FormConfig {
             node,
             incarnation,
-            listed: (1..=self.nodes).map(|node| (NodeId(node), format!("node-{node}:7000"))).collect(),
+            mode: FormMode::Static(
+                (1..=self.nodes).map(|node| (NodeId(node), format!("node-{node}:7000"))).collect(),
+            ),
             uid: ClusterUid(u128::from(self.draw.next_u64()) << 64 | 1),
             spec: ClusterSpec {
                 num_shards: 2,
@@ -134,7 +136,7 @@ impl Forming {
     fn check(&mut self) -> Verdict {
         let mut living: Option<(NodeId, ClusterUid)> = None;
         for (node, (incarnation, former)) in &self.formers {
-            let Some(Ok(map)) = former.outcome() else { continue };
+            let Some(Ok(FormOutcome::Formed(map))) = former.outcome() else { continue };
             if map.incarnation_of(*node) != Some(*incarnation) {
                 return Err(("forming", format!("node {node} joined a cluster that does not name its life")));
             }
@@ -155,7 +157,10 @@ impl Forming {
 
     /// Without restarts nothing may keep a node from forming.
     fn all_formed(&self) -> Verdict {
-        let late = self.formers.iter().find(|(_, (_, former))| !matches!(former.outcome(), Some(Ok(_))));
+        let late = self
+            .formers
+            .iter()
+            .find(|(_, (_, former))| !matches!(former.outcome(), Some(Ok(FormOutcome::Formed(_)))));
         match late {
             Some((node, (_, former))) if self.restarts == 0 => {
                 let waiting: Vec<_> = former.waiting_on().collect();

@@ -27,24 +27,6 @@ pub enum FormError {
         /// The list there.
         theirs: Vec<u64>,
     },
-    /// The node's earlier life is a member; this one has lost its memory.
-    #[error(
-        "node {node} (incarnation {ours}) is refused: cluster {uid} knows it as incarnation {theirs}, whose memory \
-         was lost when that process ended. It must not vote under its old replica ids, or acknowledged writes could \
-         be lost, and this version can't rejoin as a new incarnation yet. The cluster goes on without it while \
-         majorities are up; to use this node again stop all nodes, then start them together (in memory mode the \
-         cache is then empty)"
-    )]
-    Restarted {
-        /// The node.
-        node: NodeId,
-        /// Its present life.
-        ours: Incarnation,
-        /// The life that is a member.
-        theirs: Incarnation,
-        /// The cluster.
-        uid: ClusterUid,
-    },
     /// The cluster has declared this life dead, or it has left.
     #[error("node {node} (incarnation {ours}) is refused: cluster {uid} has declared it dead or removed")]
     Retired {
@@ -55,23 +37,20 @@ pub enum FormError {
         /// The cluster.
         uid: ClusterUid,
     },
-    /// The peers belong to a cluster that does not know this node.
-    #[error("node {node} is refused: its peers belong to cluster {uid}, which does not know it")]
-    NotAMember {
-        /// The node.
-        node: NodeId,
-        /// The cluster.
-        uid: ClusterUid,
-    },
-    /// Two clusters answer under the addresses of one list.
-    #[error("node {peer} belongs to cluster {theirs}, this node to {ours}; one list must lead to one cluster")]
+    /// Two clusters answer where one was looked for.
+    #[error(
+        "{one_at} belongs to cluster {one}, {other_at} to cluster {other}; all addresses that this node is given must \
+         lead to one cluster"
+    )]
     TwoClusters {
-        /// Who belongs elsewhere.
-        peer: NodeId,
-        /// The cluster here.
-        ours: ClusterUid,
-        /// The cluster there.
-        theirs: ClusterUid,
+        /// Who belongs to the one.
+        one_at: String,
+        /// The one.
+        one: ClusterUid,
+        /// Who belongs to the other.
+        other_at: String,
+        /// The other.
+        other: ClusterUid,
     },
     /// The cluster runs at a level that this binary does not know.
     #[error("the cluster runs at feature level {level}; this binary supports {} to {}", ours.min, ours.max)]

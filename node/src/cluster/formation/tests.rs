@@ -3,7 +3,7 @@
 use crema_api::v1::{self, form_request::Ask};
 use proptest::prelude::*;
 
-use super::{FormConfig, FormError, Former};
+use super::{FormConfig, FormError, FormMode, FormOutcome, Former};
 use crate::{
     cluster::{
         initial::ClusterSpec,
@@ -18,7 +18,7 @@ fn config(node: u64, nodes: u64, life: u128) -> FormConfig {
     FormConfig {
         node: NodeId(node),
         incarnation: Incarnation(u128::from(node) << 64 | life),
-        listed: (1..=nodes).map(|n| (NodeId(n), format!("n{n}:7000"))).collect(),
+        mode: FormMode::Static((1..=nodes).map(|n| (NodeId(n), format!("n{n}:7000"))).collect()),
         uid: ClusterUid(u128::from(node) << 64 | life),
         spec: ClusterSpec {
             num_shards: 2,
@@ -30,6 +30,22 @@ fn config(node: u64, nodes: u64, life: u128) -> FormConfig {
         zone: String::new(),
         client_address: format!("n{node}:6379"),
         faults: Faults::none(),
+    }
+}
+
+/// The map of a node that is a member.
+fn formed(former: &Former) -> Option<ClusterMap> {
+    match former.outcome()? {
+        Ok(FormOutcome::Formed(map)) => Some(map),
+        Ok(FormOutcome::Join { .. }) | Err(_) => None,
+    }
+}
+
+/// The map of a node that is to join.
+fn to_join(former: &Former) -> Option<ClusterMap> {
+    match former.outcome()? {
+        Ok(FormOutcome::Join { map }) => Some(map),
+        Ok(FormOutcome::Formed(_)) | Err(_) => None,
     }
 }
 
@@ -105,10 +121,10 @@ impl World {
 
     /// The living never disagree about which cluster there is, and each is named as what it is.
     fn check(&self) {
-        let formed: Vec<_> = self.nodes.iter().filter_map(|n| Some((n, n.outcome()?.ok()?))).collect();
-        for (node, map) in &formed {
+        let members: Vec<_> = self.nodes.iter().filter_map(|n| Some((n, formed(n)?))).collect();
+        for (node, map) in &members {
             assert_eq!(map.incarnation_of(node.node), Some(node.incarnation));
-            assert_eq!(map, &formed[0].1, "two clusters live side by side");
+            assert_eq!(map, &members[0].1, "two clusters live side by side");
         }
     }
 
@@ -127,7 +143,7 @@ impl World {
     }
 
     fn map_everywhere(&self) -> ClusterMap {
-        let maps: Vec<_> = self.nodes.iter().map(|n| n.outcome().expect("an outcome").expect("a map")).collect();
+        let maps: Vec<_> = self.nodes.iter().map(|n| formed(n).expect("a map")).collect();
         assert!(maps.iter().all(|map| *map == maps[0]));
         maps[0].clone()
     }
@@ -146,7 +162,7 @@ impl Message {
 fn a_node_alone_forms_at_once() {
     let mut alone = former(1, 1, 1);
     assert!(alone.on_tick().is_empty());
-    assert_eq!(alone.outcome().expect("an outcome").expect("a map").members.len(), 1);
+    assert_eq!(formed(&alone).expect("a map").members.len(), 1);
 }
 
 #[test]
@@ -200,23 +216,85 @@ fn a_member_that_missed_init_learns_the_map() {
 }
 
 #[test]
-fn a_restarted_member_is_refused_with_names_and_advice() {
+fn a_restarted_member_is_to_join_and_never_takes_its_old_place() {
     for node in 1..=3 {
         let mut world = World::new(3);
         world.settle();
-        let before = world.nodes[node as usize - 1].incarnation;
+        let map = world.map_everywhere();
         world.restart(NodeId(node));
         world.settle();
-        let Some(Err(error)) = world.nodes[node as usize - 1].outcome() else { panic!("node {node} took part") };
-        let now = world.nodes[node as usize - 1].incarnation;
-        let said = error.to_string();
-        for part in
-            [format!("node {node} "), now.to_string(), before.to_string(), ClusterUid(1 << 64 | 1).to_string()]
-        {
-            assert!(said.contains(&part), "{said:?} lacks {part:?}");
-        }
-        assert!(said.contains("start them together"));
+        let again = &world.nodes[node as usize - 1];
+        assert_eq!(to_join(again), Some(map.clone()));
+        // The cluster takes it in as what it is now.
+        let mut newer = map.clone();
+        newer.version += 1;
+        newer.members.get_mut(&NodeId(node)).expect("a member").incarnation = again.incarnation;
+        world.node(NodeId(node)).on_map(&newer);
+        assert_eq!(formed(&world.nodes[node as usize - 1]), Some(newer));
     }
+}
+
+#[test]
+fn a_cluster_that_is_gone_is_not_waited_for() {
+    let mut world = World::new(3);
+    world.settle();
+    world.restart(NodeId(2));
+    world.settle();
+    assert!(to_join(&world.nodes[1]).is_some());
+    // The others end too, but only after the second had heard of the cluster.
+    world.restart(NodeId(1));
+    world.tick(NodeId(2));
+    while let Some(message) = world.wire.pop() {
+        world.deliver(message);
+    }
+    assert!(to_join(&world.nodes[1]).is_some(), "the third one lives");
+    world.restart(NodeId(3));
+    world.settle();
+    assert_ne!(world.map_everywhere().uid, ClusterUid(1 << 64 | 1));
+}
+
+#[test]
+fn a_node_whose_list_has_grown_finds_its_cluster() {
+    let mut world = World::new(2);
+    world.settle();
+    let mut third = former(3, 3, 1);
+    let (_, request) = third.on_tick().remove(0);
+    let reply = world.nodes[0].on_request(request);
+    assert!(reply.refused.contains("has the list [1, 2]"));
+    third.on_reply(NodeId(1), reply);
+    assert_eq!(to_join(&third), formed(&world.nodes[0]));
+}
+
+#[test]
+fn a_node_that_forms_alone_joins_a_cluster_that_was_found_first() {
+    let mut world = World::new(2);
+    world.settle();
+    let map = world.map_everywhere();
+    let mode = FormMode::Bootstrap { address: "n7:7000".into() };
+    let mut alone = Former::new(FormConfig { mode, ..config(7, 1, 1) }).expect("sound");
+    alone.on_found("seed-1:7000", map.clone());
+    assert!(alone.on_tick().is_empty());
+    assert_eq!(to_join(&alone), Some(map.clone()));
+    let elsewhere = ClusterMap { uid: ClusterUid(77), ..map };
+    alone.on_found("seed-2:7000", elsewhere);
+    let Some(Err(error)) = alone.outcome() else { panic!("two clusters are no error") };
+    let said = error.to_string();
+    for part in ["seed-1:7000", "seed-2:7000", &ClusterUid(1 << 64 | 1).to_string(), &ClusterUid(77).to_string()] {
+        assert!(said.contains(part), "{said:?} lacks {part:?}");
+    }
+}
+
+#[test]
+fn a_node_that_waits_forms_nothing_and_takes_no_part_in_a_list() {
+    let mode = FormMode::Await { address: "n2:7000".into() };
+    let mut waits = Former::new(FormConfig { mode, ..config(2, 1, 1) }).expect("sound");
+    assert!(waits.on_tick().is_empty() && waits.outcome().is_none());
+    let one = former(1, 3, 1);
+    let reply = waits.on_request(one.request(Ask::Promise(one.incarnation.to_bytes())));
+    assert!(reply.refused.contains("has the list []") && reply.promised_to.is_empty(), "{reply:?}");
+    let looks = v1::FormRequest { listed: vec![], ..one.request(Ask::Probe(true)) };
+    assert_eq!(waits.on_request(looks).refused, "");
+    assert!(waits.on_tick().is_empty() && waits.outcome().is_none());
 }
 
 #[test]
@@ -290,14 +368,20 @@ fn foreign_clusters_are_refused() {
     world.nodes[1].on_reply(NodeId(1), reply.clone());
     assert!(matches!(world.nodes[1].outcome(), Some(Err(FormError::TwoClusters { .. }))));
 
-    let mut third = former(2, 2, 9);
+    // Whoever belongs to nothing yet is told of both.
+    let mut third = former(3, 3, 9);
     let formed = reply.formed.as_mut().expect("formed");
-    formed.members[1].node = 5;
-    for set in &mut formed.groups {
-        set.replicas.iter_mut().for_each(|at| at.node = 1);
-    }
-    third.on_reply(NodeId(1), reply);
-    assert_eq!(third.outcome(), Some(Err(FormError::NotAMember { node: NodeId(2), uid: ClusterUid(77) })));
+    let (one, other) = (formed.clone(), v1::ClusterMap { uid: ClusterUid(78).to_bytes(), ..formed.clone() });
+    third.on_reply(NodeId(1), v1::FormReply { formed: Some(one), ..reply.clone() });
+    assert!(to_join(&third).is_some());
+    third.on_reply(NodeId(2), v1::FormReply { node: 2, formed: Some(other), ..reply });
+    let expect = FormError::TwoClusters {
+        one_at: "node 1".into(),
+        one: ClusterUid(77),
+        other_at: "node 2".into(),
+        other: ClusterUid(78),
+    };
+    assert_eq!(third.outcome(), Some(Err(expect)));
 }
 
 #[test]
@@ -325,7 +409,9 @@ fn requests_that_make_no_sense_are_refused() {
 fn bad_lists_are_refused() {
     let with = |listed: Vec<(u64, &str)>| {
         let listed = listed.into_iter().map(|(node, address)| (NodeId(node), address.to_owned())).collect();
-        Former::new(FormConfig { listed, ..config(1, 1, 1) }).expect_err("a bad list").to_string()
+        Former::new(FormConfig { mode: FormMode::Static(listed), ..config(1, 1, 1) })
+            .expect_err("a bad list")
+            .to_string()
     };
     assert!(with(vec![(1, "a"), (1, "b")]).contains("twice"));
     assert!(with(vec![(0, "a"), (1, "b")]).contains("begin with 1"));

@@ -64,10 +64,10 @@ fn only(map: &ClusterMap) -> Migration {
     *map.migrations.values().next().expect("a migration")
 }
 
-/// Three voters 5@2 6@3 7@1 of the shard; replica 8 comes to node 4 for 7.
+/// Three voters 5@2 6@3 7@4 of the shard; replica 8 comes to node 1 for 7.
 fn swap_in(phase: Phase) -> ClusterMap {
     let mut map = cluster(4, 3);
-    start(&mut map, Incoming::New(NodeId(4)), Some(7), false);
+    start(&mut map, Incoming::New(NodeId(1)), Some(7), false);
     while only(&map).phase != phase {
         let Migration { id: migration, phase: from, .. } = only(&map);
         let to = super::following(&map, &only(&map));
@@ -97,12 +97,12 @@ fn wanted(map: &ClusterMap, conf: &ConfState, own: u64) -> String {
 #[test]
 fn each_phase_wants_what_the_conf_state_lacks() {
     let map = swap_in(Phase::AddLearner);
-    assert_eq!(wanted(&map, &conf(&[5, 6, 7], &[], &[]), 5), "learner 8 8@4 n4:7000");
+    assert_eq!(wanted(&map, &conf(&[5, 6, 7], &[], &[]), 5), "learner 8 8@1 n1:7000");
     assert_eq!(wanted(&map, &conf(&[5, 6, 7], &[8], &[]), 5), "nothing");
     let map = swap_in(Phase::CatchUp);
     assert_eq!(wanted(&map, &conf(&[5, 6, 7], &[8], &[]), 5), "nothing");
     let map = swap_in(Phase::JointSwap);
-    assert_eq!(wanted(&map, &conf(&[5, 6, 7], &[8], &[]), 5), "joint +8 -7 8@4 n4:7000");
+    assert_eq!(wanted(&map, &conf(&[5, 6, 7], &[8], &[]), 5), "joint +8 -7 8@1 n1:7000");
     assert_eq!(wanted(&map, &conf(&[5, 6, 8], &[], &[5, 6, 7]), 5), "nothing");
     assert_eq!(wanted(&map, &conf(&[5, 6, 8], &[], &[]), 5), "nothing");
     let map = swap_in(Phase::LeaveJoint);
@@ -213,13 +213,13 @@ fn cleanup_ends_when_the_node_has_seen_it_or_can_not_see_it() {
     assert!(!end(&health));
     assert!(!end(&Health::default()), "a new meta leader listens first");
     let node = |silent_ms, map_version| NodeHealth { silent_ms, map_version, ..Default::default() };
-    health.nodes.insert(NodeId(1), node(0, map.version));
+    health.nodes.insert(NodeId(4), node(0, map.version));
     assert!(end(&health));
-    health.nodes.insert(NodeId(1), node(SILENT_MS + 1, 1));
+    health.nodes.insert(NodeId(4), node(SILENT_MS + 1, 1));
     assert!(end(&health));
-    health.nodes.insert(NodeId(1), node(0, 1));
+    health.nodes.insert(NodeId(4), node(0, 1));
     let mut dead = map.clone();
-    dead.members.get_mut(&NodeId(1)).expect("a member").incarnation = Incarnation(99);
+    dead.members.get_mut(&NodeId(4)).expect("a member").incarnation = Incarnation(99);
     assert!(next_step(&dead, &only(&dead), &health).is_some());
 }
 
@@ -228,10 +228,10 @@ fn who_can_not_arrive_is_rolled_back_before_the_swap() {
     for phase in [Phase::AddLearner, Phase::CatchUp, Phase::JointSwap] {
         let map = swap_in(phase);
         let mut dead = map.clone();
-        dead.members.get_mut(&NodeId(4)).expect("a member").incarnation = Incarnation(99);
+        dead.members.get_mut(&NodeId(1)).expect("a member").incarnation = Incarnation(99);
         let report = health(conf(&[5, 6, 7], &[8], &[]), 1, false);
         let mut silent = report.clone();
-        silent.nodes.get_mut(&NodeId(4)).expect("a node").silent_ms = SILENT_MS + 1;
+        silent.nodes.get_mut(&NodeId(1)).expect("a node").silent_ms = SILENT_MS + 1;
         let cancel = (phase < Phase::JointSwap).then_some(MetaCommand::CancelMigration(MigrationId(1)));
         let is_cancel = |step: Option<MetaCommand>| step.filter(|s| matches!(s, MetaCommand::CancelMigration(_)));
         assert_eq!(is_cancel(next_step(&dead, &only(&dead), &report)), cancel);

@@ -15,7 +15,7 @@ use tonic::transport::server::TcpIncoming;
 
 use crate::{
     cluster::{
-        ClusterMap, ClusterSpec, FormConfig, Former,
+        ClusterMap, ClusterSpec, FormConfig, FormMode, Former,
         initial::initial_map,
         map::{Member, MemberState, SUPPORTED_LEVELS, SharedSettings},
     },
@@ -213,7 +213,7 @@ pub(super) fn config(node: u64, incarnation: Incarnation, listed: Vec<(NodeId, S
     FormConfig {
         node: NodeId(node),
         incarnation,
-        listed,
+        mode: FormMode::Static(listed),
         uid: ClusterUid(incarnation.0),
         spec: spec(),
         host: String::new(),

@@ -58,7 +58,7 @@ fn check_action(
                 return Err("no leader reports".to_owned());
             }
             match incoming {
-                Incoming::None if outgoing.is_none() => return Err("it changes nothing".to_owned()),
+                Incoming::None if outgoing.is_none() => Err("it changes nothing".to_owned()),
                 Incoming::None => Ok(()),
                 Incoming::New(node) => check_target(world, health, *group, *node),
                 Incoming::Promote(id) => {
@@ -176,7 +176,8 @@ pub(super) fn check_settled(world: &World) -> Result<(), String> {
 }
 
 fn check_meta(usable: &BTreeSet<NodeId>, on: BTreeSet<NodeId>, voters: usize) -> Result<(), String> {
-    let odd = if usable.len().min(5) % 2 == 0 { usable.len().min(5) - 1 } else { usable.len().min(5) };
+    let most = usable.len().min(5);
+    let odd = if most.is_multiple_of(2) { most.saturating_sub(1) } else { most };
     if !on.is_superset(usable) {
         return Err(format!("the meta group is on {on:?}, not on each of {usable:?}"));
     }
