@@ -10,6 +10,8 @@ use raft::{
     eraftpb::{ConfState, Entry, HardState, Snapshot},
 };
 
+use crate::faults::{Fault, Faults};
+
 /// Where a snapshot stands in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SnapshotPoint {
@@ -31,13 +33,23 @@ pub(super) struct ReplicaLog {
     offered: Option<(SnapshotPoint, ConfState)>,
     /// raft-rs asked for a snapshot and there was none that serves.
     wanted: Cell<bool>,
+    faults: Faults,
 }
 
 impl ReplicaLog {
     /// An empty log that starts after `base`.
     pub(super) fn new(base: SnapshotPoint, conf: ConfState) -> Self {
         let hard_state = HardState { commit: base.index, term: base.term, ..Default::default() };
-        Self { base, entries: VecDeque::new(), bytes: 0, hard_state, conf, offered: None, wanted: Cell::new(false) }
+        Self {
+            base,
+            entries: VecDeque::new(),
+            bytes: 0,
+            hard_state,
+            conf,
+            offered: None,
+            wanted: Cell::new(false),
+            faults: Faults::none(),
+        }
     }
 
     pub(super) fn set_hard_state(&mut self, hard_state: HardState) {
@@ -78,6 +90,10 @@ impl ReplicaLog {
             self.bytes -= size(first);
             self.entries.pop_front();
         }
+    }
+
+    pub(super) fn set_faults(&mut self, faults: Faults) {
+        self.faults = faults;
     }
 
     /// A conf change took effect.
@@ -172,7 +188,8 @@ impl Storage for ReplicaLog {
         let serves = |(point, conf): &&(SnapshotPoint, ConfState)| {
             // Behind the truncation it could not be followed by our log; without `to` it would be ignored there.
             let member = [&conf.voters, &conf.voters_outgoing, &conf.learners].iter().any(|ids| ids.contains(&to));
-            point.index >= request_index.max(self.base.index) && member
+            let fresh = point.index >= self.base.index || self.faults.has(Fault::StaleCheckpoint);
+            point.index >= request_index && fresh && member
         };
         let Some((point, conf)) = self.offered.as_ref().filter(serves) else {
             self.wanted.set(true);

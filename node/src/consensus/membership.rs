@@ -12,7 +12,10 @@ use super::{
     convert,
     replica::{Dropped, Replica},
 };
-use crate::types::{LogIndex, ReplicaId, Term};
+use crate::{
+    faults::Fault,
+    types::{LogIndex, ReplicaId, Term},
+};
 
 /// What a leader knows of one replica.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -113,6 +116,7 @@ impl<R> Replica<R> {
     pub fn apply_conf(&mut self, step: &ConfStep) -> Result<(), String> {
         check_step(&self.conf_state(), *step)?;
         let after = self.raw.apply_conf_change(&to_raft(*step)).map_err(|error| error.to_string())?;
+        let after = if self.faults.has(Fault::TwoVotersRemoved) { self.hurry(*step, after)? } else { after };
         self.raw.mut_store().set_conf(in_order(after));
         let raft = &mut self.raw.raft;
         // raft-rs lets a removed leader go on, and fails at its next commit. The change may have been another leader's,
@@ -122,6 +126,21 @@ impl<R> Replica<R> {
         }
         self.settle();
         Ok(())
+    }
+}
+
+impl<R> Replica<R> {
+    /// The planted bug: where one voter is to go another goes with it, and the old voters are not asked.
+    fn hurry(&mut self, step: ConfStep, after: ConfState) -> Result<ConfState, String> {
+        let ConfStep::EnterJoint { remove: Some(_), .. } = step else { return Ok(after) };
+        let left = self.raw.apply_conf_change(&to_raft(ConfStep::LeaveJoint)).map_err(|error| error.to_string())?;
+        let second = left.voters.iter().copied().min().filter(|_| left.voters.len() > 1);
+        let Some(second) = second else { return Ok(left) };
+        let remove = Some(ReplicaId(second));
+        for step in [ConfStep::EnterJoint { add: None, remove }, ConfStep::LeaveJoint] {
+            self.raw.apply_conf_change(&to_raft(step)).map_err(|error| error.to_string())?;
+        }
+        Ok(self.conf_state())
     }
 }
 

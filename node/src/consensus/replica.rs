@@ -19,6 +19,7 @@ use super::{
     logger::logger,
     reads::ReadQueue,
 };
+use crate::faults::Faults;
 use crate::machine::codec;
 use crate::types::{Draw, GroupId, Incarnation, LogIndex, ReplicaId, Term, Timestamp};
 
@@ -175,6 +176,7 @@ pub struct Replica<R> {
     /// Times that came with answers to our read contexts, until raft-rs hands the context out.
     read_times: BTreeMap<Bytes, Timestamp>,
     pub(super) standing: Standing,
+    pub(super) faults: Faults,
 }
 
 impl<R> Replica<R> {
@@ -211,9 +213,15 @@ impl<R> Replica<R> {
         let reads = ReadQueue::new(config.replica, config.incarnation);
         let standing =
             Standing { role: Role::Follower, term: Term(0), leader: None, commit: LogIndex(0), last: LogIndex(0) };
-        let mut replica = Self { config, raw, reads, read_times: BTreeMap::new(), standing };
+        let mut replica = Self { config, raw, reads, read_times: BTreeMap::new(), standing, faults: Faults::none() };
         replica.settle();
         replica
+    }
+
+    /// Plants bugs; only the simulator does.
+    pub fn set_faults(&mut self, faults: Faults) {
+        self.faults = faults;
+        self.raw.mut_store().set_faults(faults);
     }
 
     /// Where it stands now.

@@ -16,10 +16,10 @@ use crate::{host::node_id, net::Place, plan::Plan};
 /// The meta group has at most so many voters.
 const META_VOTERS: usize = 5;
 
-/// The life of the node at a place.
+/// A life of the node at a place, counted from 0.
 #[must_use]
-pub fn incarnation(place: Place) -> Incarnation {
-    Incarnation(0x1000 + place as u128)
+pub fn incarnation(place: Place, life: u128) -> Incarnation {
+    Incarnation(0x1000 + place as u128 + (life << 16))
 }
 
 /// The map of a new cluster.
@@ -33,7 +33,7 @@ pub fn map(plan: &Plan) -> ClusterMap {
             ReplicaAt {
                 replica: ReplicaId(next_replica - 1),
                 node: node_id(place),
-                incarnation: incarnation(place),
+                incarnation: incarnation(place, 0),
                 learner: i >= voters,
             }
         });
@@ -51,18 +51,25 @@ pub fn map(plan: &Plan) -> ClusterMap {
         num_shards: plan.shards,
         slot_hash: SlotHash::XxHash64,
         replication_factor: plan.replicas as u32,
-        members: (0..plan.nodes).map(|place| (node_id(place), member(place))).collect(),
+        members: (0..plan.nodes).map(|place| (node_id(place), member(place, incarnation(place, 0)))).collect(),
         groups,
         next_replica: ReplicaId(next_replica),
-        settings: SharedSettings { capacity, ..SharedSettings::default() },
+        settings: SharedSettings {
+            capacity,
+            migration_concurrency: plan.shape.concurrency,
+            repair_after_ms: plan.shape.repair_after_ms,
+            ..SharedSettings::default()
+        },
         migrations: BTreeMap::new(),
         next_migration: MigrationId(1),
     }
 }
 
-fn member(place: Place) -> Member {
+/// What the node at a place says of itself.
+#[must_use]
+pub fn member(place: Place, incarnation: Incarnation) -> Member {
     Member {
-        incarnation: incarnation(place),
+        incarnation,
         address: format!("node-{place}:7000"),
         host: String::new(),
         zone: String::new(),

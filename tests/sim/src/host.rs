@@ -1,11 +1,13 @@
-//! One node's process: the real core, its clocks, and whether it runs at all.
+//! One node's process: the real core, its clocks, and whether it runs at all. Each process is a life of its own.
+
+use std::sync::Arc;
 
 use crema::{
     cluster::map::ClusterMap,
     faults::Faults,
     machine::model::ModelStore,
     multiraft::node::{Effects, Input, Lanes, Limits, Node, NodeConfig, Timings},
-    types::{GroupId, NodeId, Timestamp},
+    types::{GroupId, Incarnation, NodeId, Timestamp},
 };
 
 use crate::{
@@ -21,8 +23,13 @@ pub struct Host {
     pub place: Place,
     /// What it believes of the time.
     pub clock: NodeClock,
-    /// The core, while a process lives that its peers accept.
+    /// The core, while a process lives that has joined.
     pub node: Option<Node<ModelStore>>,
+    /// A process lives that asks to join.
+    pub is_joining: bool,
+    /// The life of the last process.
+    pub incarnation: Incarnation,
+    lives: u128,
     /// The process does nothing before this; what comes in waits.
     pub paused_until: Micros,
     /// A turn is due.
@@ -32,14 +39,49 @@ pub struct Host {
 }
 
 impl Host {
-    /// A node in its first life.
+    /// A place where no process lives yet.
     #[must_use]
-    pub fn new(place: Place, clock: NodeClock, plan: &Plan, map: &ClusterMap, seed: u64, faults: Faults) -> Self {
-        let node = Some(start(place, plan, map, seed, faults));
-        Self { place, clock, node, paused_until: 0, turn_is_set: false, inbox: Vec::new(), faults }
+    pub fn new(place: Place, clock: NodeClock, faults: Faults) -> Self {
+        Self {
+            place,
+            clock,
+            node: None,
+            is_joining: false,
+            incarnation: cluster::incarnation(place, 0),
+            lives: 0,
+            paused_until: 0,
+            turn_is_set: false,
+            inbox: Vec::new(),
+            faults,
+        }
     }
 
-    /// Whether it has a process that its peers accept.
+    /// The process takes part from here on, in its present life.
+    pub fn start(&mut self, plan: &Plan, map: Arc<ClusterMap>, seed: u64) {
+        self.is_joining = false;
+        self.node = Some(start(self, plan, map, seed));
+    }
+
+    /// A new process, with no memory of an earlier one.
+    pub fn begin_life(&mut self) {
+        self.lives += 1;
+        self.incarnation = cluster::incarnation(self.place, self.lives);
+        self.is_joining = true;
+    }
+
+    /// How many processes have lived here before this one.
+    #[must_use]
+    pub fn lives(&self) -> u128 {
+        self.lives
+    }
+
+    /// Whether no process lives here.
+    #[must_use]
+    pub fn is_dead(&self) -> bool {
+        self.node.is_none() && !self.is_joining
+    }
+
+    /// Whether it has a process that takes part.
     #[must_use]
     pub fn is_live(&self) -> bool {
         self.node.is_some()
@@ -54,13 +96,9 @@ impl Host {
     /// The process is gone, and with it all it knew.
     pub fn crash(&mut self) {
         self.node = None;
+        self.is_joining = false;
         self.inbox.clear();
         self.paused_until = 0;
-    }
-
-    /// A process with an empty log under the old ids: what PROTOCOL forbids.
-    pub fn restart_under_old_ids(&mut self, plan: &Plan, map: &ClusterMap, seed: u64) {
-        self.node = Some(start(self.place, plan, map, seed, self.faults));
     }
 
     /// Gives the core one input, now or when the pause is over. Says whether the core took it.
@@ -118,10 +156,11 @@ pub fn place_of(node: NodeId) -> Place {
     node.0 as Place - 1
 }
 
-fn start(place: Place, plan: &Plan, map: &ClusterMap, seed: u64, faults: Faults) -> Node<ModelStore> {
+fn start(host: &Host, plan: &Plan, map: Arc<ClusterMap>, seed: u64) -> Node<ModelStore> {
+    let (place, faults) = (host.place, host.faults);
     let config = NodeConfig {
         node: node_id(place),
-        incarnation: cluster::incarnation(place),
+        incarnation: host.incarnation,
         lanes: Lanes::ALL,
         timings: Timings { hibernate_ticks: plan.hibernate_ticks, ..Timings::default() },
         limits: Limits {
@@ -130,7 +169,7 @@ fn start(place: Place, plan: &Plan, map: &ClusterMap, seed: u64, faults: Faults)
             capture_step: plan.capture_step,
             ..Limits::default()
         },
-        seed: seed ^ (place as u64) << 48,
+        seed: seed ^ (place as u64) << 48 ^ (host.lives as u64) << 40,
         faults,
     };
     let make_store = move |_| {
@@ -138,5 +177,5 @@ fn start(place: Place, plan: &Plan, map: &ClusterMap, seed: u64, faults: Faults)
         store.set_faults(faults);
         store
     };
-    Node::new(config, map.clone().into(), make_store)
+    Node::new(config, map, make_store)
 }

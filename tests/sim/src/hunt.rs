@@ -10,8 +10,8 @@ use crate::{
     world::{self, Passed, Scenario},
 };
 
-/// The planted faults that concern the core without membership changes and disks; the others come with these parts.
-pub const CONCERNED: [Fault; 12] = [
+/// The planted faults that concern the core without disks; the others come with that part.
+pub const CONCERNED: [Fault; 17] = [
     Fault::ReplyBeforeQuorum,
     Fault::ReplicaIdReused,
     Fault::RetryAmbiguousPut,
@@ -24,6 +24,11 @@ pub const CONCERNED: [Fault; 12] = [
     Fault::FuzzyCapture,
     Fault::InitRepeated,
     Fault::WakeNotTiedToIncarnation,
+    Fault::LearnerPromotedEarly,
+    Fault::TwoVotersRemoved,
+    Fault::ConfChangeUnchecked,
+    Fault::MovedReplicaServes,
+    Fault::StaleCheckpoint,
 ];
 
 /// How a hunt ended.

@@ -7,7 +7,7 @@
 //!
 //! [`Net`] owns its timers; the world asks [`Net::next_at`] and takes [`Net::pop`].
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crema::types::Draw;
 
@@ -103,8 +103,10 @@ pub struct Net<M> {
     pipes: BTreeMap<(Place, Place), Pipe<M>>,
     /// The session that each end was told of: only on that one may it send.
     told: BTreeMap<(Place, Place), u64>,
-    /// Nodes that have a network at all: alive, and accepted by their peers.
+    /// Nodes that have a network at all: a process lives there.
     attached: Vec<bool>,
+    /// Who refuses whom: the first one's map names another life of the second, or none (PROTOCOL 11).
+    refusals: BTreeSet<(Place, Place)>,
     timers: Queue<Timer<M>>,
     sessions: u64,
     /// What happens to loose messages now.
@@ -128,7 +130,8 @@ impl<M: Clone> Net<M> {
         let attached = vec![true; nodes];
         let looseness = Looseness::default();
         let (timers, told) = (Queue::default(), BTreeMap::new());
-        let mut net = Self { draw, nodes, links, pipes, told, attached, timers, sessions: 0, looseness };
+        let refusals = BTreeSet::new();
+        let mut net = Self { draw, nodes, links, pipes, told, attached, refusals, timers, sessions: 0, looseness };
         let pairs: Vec<_> = net.links.keys().copied().collect();
         pairs.into_iter().for_each(|pair| net.dial_soon(0, pair));
         net
@@ -261,6 +264,21 @@ impl<M: Clone> Net<M> {
         }
     }
 
+    /// Whether a node takes another for a peer; both must, for a session to stand.
+    pub fn set_accepted(&mut self, now: Micros, by: Place, peer: Place, accepted: bool) {
+        if accepted && self.refusals.remove(&(by, peer)) {
+            self.dial_soon(now, pair(by, peer));
+        } else if !accepted && self.refusals.insert((by, peer)) {
+            self.break_session(now, pair(by, peer));
+        }
+    }
+
+    /// Whether a call could get from one node to another and back, with or without a session.
+    #[must_use]
+    pub fn is_open(&self, a: Place, b: Place) -> bool {
+        a == b || !self.is_blocked(pair(a, b))
+    }
+
     /// Whether a session stands between two nodes.
     #[must_use]
     pub fn is_connected(&self, a: Place, b: Place) -> bool {
@@ -314,7 +332,8 @@ impl<M: Clone> Net<M> {
     }
 
     fn dial(&mut self, now: Micros, (a, b): (Place, Place), generation: u64) {
-        let usable = self.attached[a] && self.attached[b] && !self.is_blocked((a, b));
+        let refused = self.refusals.contains(&(a, b)) || self.refusals.contains(&(b, a));
+        let usable = self.attached[a] && self.attached[b] && !refused && !self.is_blocked((a, b));
         self.sessions += 1;
         let session = self.sessions;
         let Some(link) = self.links.get_mut(&(a, b)) else { return };

@@ -11,6 +11,10 @@ use crate::{
     net::{Looseness, Place},
 };
 
+mod shape;
+
+pub use shape::{Shape, Wish};
+
 /// Everything about a run but the dice thrown in it.
 #[derive(Clone, Debug)]
 pub struct Plan {
@@ -34,6 +38,8 @@ pub struct Plan {
     pub hash_interval: u64,
     /// Entries that one shard may hold; 0 is no limit.
     pub max_entries: u64,
+    /// How the cluster changes.
+    pub shape: Shape,
     /// The clients.
     pub load: Load,
     /// What happens, in order.
@@ -92,8 +98,15 @@ pub enum Incident {
     HealNet,
     /// A process dies; in memory mode all it knew is gone.
     Crash(Place),
-    /// A process starts on the node that crashed.
+    /// A process starts where none lives; it knows nothing and joins.
     Restart(Place),
+    /// An operator wants something.
+    Wish(Wish),
+    /// A leader is told to propose a change of its group's configuration that counts on a past one.
+    StaleChange {
+        /// The group's number.
+        group: u32,
+    },
     /// A process stops for a while.
     Pause(Place, Micros),
     /// A wall clock jumps.
@@ -190,11 +203,13 @@ impl Plan {
             capture_step: [1, 3, 100][draw.below(3) as usize],
             hash_interval: [8, 32, 1_024][draw.below(3) as usize],
             max_entries: [0, 0, 4, 8][draw.below(4) as usize],
+            shape: Shape::fixed(),
             load,
             incidents: Vec::new(),
             heal_at,
         };
         plan.draw_incidents(draw);
+        plan.draw_shape(draw);
         plan
     }
 
@@ -216,6 +231,18 @@ impl Plan {
             Fault::FuzzyCapture => {
                 plan.log_entries = 20;
                 plan.capture_step = 1;
+            }
+            Fault::LearnerPromotedEarly | Fault::TwoVotersRemoved | Fault::MovedReplicaServes => {
+                plan.move_often(draw)
+            }
+            Fault::ConfChangeUnchecked => plan.change_stale(draw),
+            Fault::StaleCheckpoint => {
+                plan.log_entries = 20;
+                plan.capture_step = 1;
+                plan.load.clients = 6;
+                plan.load.think = 20 * MS;
+                plan.load.quiet = None;
+                plan.move_often(draw);
             }
             _ => {}
         }
@@ -288,6 +315,7 @@ impl Plan {
 
     /// One node's process comes and goes, with a lagging follower beside it. Without the fault it never comes back.
     fn restart_often(&mut self, draw: &mut Draw) {
+        self.shape = Shape { changes: true, returns: true, spares: self.shape.spares, ..Shape::fixed() };
         self.incidents.retain(|(_, incident)| !matches!(incident, Incident::Crash(_) | Incident::Restart(_)));
         let place = draw.below(self.nodes as u64) as Place;
         let mut at = SECOND;

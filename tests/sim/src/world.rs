@@ -3,15 +3,14 @@
 //! The world owns true time. It hands the nodes their inputs, performs what they ask for, and shows every node to the
 //! invariants after each turn. Called by [`run`]; nothing here may look at a real clock or at the order of a hash map.
 
+use std::sync::Arc;
+
 use crema::{
     checkpoint,
     cluster::map::ClusterMap,
     faults::{Fault, Faults},
-    machine::{
-        command::{Op, Query},
-        store::{Entry, EntryStore},
-    },
-    multiraft::node::{Effects, GroupStatus, Input, ReceivedSnapshot, SendSnapshot, Ticket},
+    machine::command::{Op, Query},
+    multiraft::node::{Effects, Event as Told, Input, ReceivedSnapshot, SendSnapshot, Ticket},
     types::{Draw, GroupId},
 };
 use crema_api::v1;
@@ -22,15 +21,17 @@ use crate::{
     clock::{MS, Micros, NodeClock, SECOND, wall_ms},
     cluster,
     host::{Host, node_id, place_of},
-    invariants::{Failure, Watch, answers, complaints, convergence, tier},
+    invariants::{Failure, Watch, answers, complaints, convergence, shape::misshapen, tier},
     net::{Net, Notice, Place},
     plan::{Incident, Plan},
     queue::Queue,
-    workload::{Ask, Workload, get_both, hidden_key},
+    workload::{Ask, Workload, get_both},
 };
 
 /// After the trouble the cluster must have recovered within this.
 const RECOVERY: Micros = 15 * SECOND;
+/// The same when replicas have to be replaced first: dead nodes are found, learners copy, one change after the other.
+const REPAIR: Micros = 90 * SECOND;
 /// How long the last reads and writes may take.
 const LAST_TIMEOUT_MS: u64 = 6_000;
 
@@ -84,6 +85,14 @@ enum Event {
     },
     /// Have the nodes converged? Then the last calls; then the end.
     Probe,
+    /// Somebody asks for a change of the map, of this node or of any.
+    Ask(Asker, Option<Place>),
+    /// A call for a change has waited long enough.
+    Unanswered(Ticket),
+    /// A node wonders whether the cluster still has a place for it.
+    Doubt(Place),
+    /// A new process follows one that has ended.
+    Return(Place),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,7 +106,7 @@ enum Phase {
 
 struct World<'t> {
     plan: Plan,
-    map: ClusterMap,
+    first_map: ClusterMap,
     faults: Faults,
     seed: u64,
     now: Micros,
@@ -106,6 +115,7 @@ struct World<'t> {
     net: Net<v1::Frame>,
     hosts: Vec<Host>,
     clients: Clients,
+    asking: Asking,
     watch: Watch,
     draw: Draw,
     /// The true error of clocks, least and most, over all nodes but the one whose clock jumps.
@@ -123,6 +133,13 @@ macro_rules! trace {
     };
 }
 
+mod brief;
+mod shape;
+mod trouble;
+
+use brief::{brief, brief_status};
+use shape::{Asker, Asking};
+
 impl<'t> World<'t> {
     fn new(seed: u64, scenario: Scenario, trace: Option<&'t mut dyn FnMut(String)>) -> Self {
         let mut draw = Draw::new(seed ^ 0x5eed);
@@ -131,27 +148,30 @@ impl<'t> World<'t> {
             Scenario::Planted(fault) => (Plan::hunting(fault, &mut draw), Faults::none().with(fault)),
             Scenario::Control(fault) => (Plan::hunting(fault, &mut draw), Faults::none()),
         };
-        let map = cluster::map(&plan);
-        let hosts = (0..plan.nodes).map(|place| {
+        let first_map = cluster::map(&plan);
+        let host = |place| {
             let clock = NodeClock::skewed(&mut draw, plan.skew_ms, plan.drift_ppm);
-            Host::new(place, clock, &plan, &map, seed, faults)
-        });
-        let hosts = hosts.collect();
+            Host::new(place, clock, faults)
+        };
+        let mut hosts: Vec<Host> = (0..plan.places()).map(host).collect();
+        let map = Arc::new(first_map.clone());
+        hosts.iter_mut().take(plan.nodes).for_each(|host| host.start(&plan, map.clone(), seed));
         let jumper = plan.incidents.iter().find_map(|(_, incident)| match incident {
             Incident::Jump(place, _) => Some(*place),
             _ => None,
         });
         Self {
-            net: Net::new(plan.nodes, Draw::new(draw.next_u64())),
+            net: Net::new(plan.places(), Draw::new(draw.next_u64())),
             clients: Clients::new(Workload::new(plan.load.clone(), plan.shards)),
             queue: Queue::default(),
+            asking: Asking::default(),
             watch: Watch::default(),
             now: 0,
             phase: Phase::Trouble,
             clock_error_ms: (0, 0),
             events: 0,
             plan,
-            map,
+            first_map,
             faults,
             seed,
             hosts,
@@ -179,9 +199,12 @@ impl<'t> World<'t> {
     }
 
     fn schedule(&mut self) {
-        for place in 0..self.plan.nodes {
+        (self.plan.nodes..self.hosts.len()).for_each(|place| self.net.detach(0, place));
+        self.introduce();
+        for place in 0..self.hosts.len() {
             let at = self.draw.below(50 * MS);
             self.queue.set(at, Event::Tick(place));
+            self.queue.set(SECOND + at, Event::Doubt(place));
         }
         for client in 0..self.plan.load.clients {
             let at = 500 * MS + self.draw.below(SECOND);
@@ -209,7 +232,7 @@ impl<'t> World<'t> {
     /// forward by the allowed skew at most (PROTOCOL 3).
     fn rules(&self) -> Rules {
         let (least, most) = self.clock_error_ms;
-        let allowed = if self.jumper.is_some() { self.map.settings.max_clock_skew_ms } else { 0 };
+        let allowed = if self.jumper.is_some() { self.first_map.settings.max_clock_skew_ms } else { 0 };
         let slack = 20;
         let clocks = ClockBounds {
             behind_ms: least.min(0).unsigned_abs() + slack,
@@ -267,6 +290,10 @@ impl<'t> World<'t> {
             Event::Heal => self.heal(),
             Event::Snapshot { from, snapshot } => self.snapshot_arrives(from, *snapshot),
             Event::Probe => return self.probe(),
+            Event::Ask(asker, hint) => self.ask(asker, hint),
+            Event::Unanswered(ticket) => self.unanswered(ticket),
+            Event::Doubt(place) => self.doubt(place),
+            Event::Return(place) => self.begin_life(place),
         }
         Ok(())
     }
@@ -319,16 +346,20 @@ impl<'t> World<'t> {
         }
         let Some(effects) = host.turn(self.now) else { return Ok(()) };
         if let Some(node) = &host.node {
-            self.watch.node(place, node)?;
+            self.watch.node(place, host.incarnation, node)?;
+            self.watch.promotions(&self.hosts)?;
             if self.trace.is_some() {
                 let standing: Vec<String> = node.status().map(|status| brief_status(&status)).collect();
                 trace!(self, "{place}: stands at {}", standing.join(" "));
             }
         }
-        let Effects { frames, replies, snapshots, events, map: _, governed: _, reports: _, destroyed: _, more } =
-            effects;
-        for event in events {
-            trace!(self, "{place}: {event:?}");
+        let Effects { frames, replies, snapshots, events, map, governed, reports: _, destroyed, more } = effects;
+        if let Some(map) = map {
+            trace!(self, "{place}: has map {}, with {:?}", map.version, map.migrations.values());
+            self.introduce();
+        }
+        for group in destroyed {
+            trace!(self, "{place}: {group} is gone");
         }
         for (to, frame) in frames {
             self.send(place, place_of(to), frame);
@@ -338,6 +369,9 @@ impl<'t> World<'t> {
             let answered = self.clients.answer(ticket, reply, wall_ms(self.now))?;
             self.answered(&answered);
         }
+        for (ticket, answer) in governed {
+            self.governed(ticket, answer);
+        }
         for snapshot in snapshots {
             trace!(self, "{place}: sends a snapshot of {} to {}", snapshot.group, snapshot.to);
             let at = self.now + MS + self.draw.below(400 * MS);
@@ -345,6 +379,14 @@ impl<'t> World<'t> {
         }
         if more {
             self.set_turn(place);
+        }
+        for event in events {
+            trace!(self, "{place}: {event:?}");
+            if event == Told::Superseded
+                && let Some(map) = self.hosts[place].node.as_ref().map(|node| node.map().clone())
+            {
+                self.end_superseded(place, &map);
+            }
         }
         Ok(())
     }
@@ -388,7 +430,7 @@ impl<'t> World<'t> {
             self.queue.set(until, Event::Round(client));
             return;
         }
-        let live: Vec<Place> = self.hosts.iter().filter(|host| host.is_live()).map(|host| host.place).collect();
+        let live = self.live();
         let calls = 1 + self.draw.below(self.plan.load.pipeline);
         let place = live[self.draw.below(live.len() as u64) as usize];
         for _ in 0..calls {
@@ -423,88 +465,6 @@ impl<'t> World<'t> {
         answers::overdue(ticket.0, &open.describe())
     }
 
-    fn incident(&mut self, i: usize) {
-        let incident = self.plan.incidents[i].1.clone();
-        trace!(self, "INCIDENT {incident:?}");
-        match incident {
-            Incident::Split { side } => {
-                for a in 0..self.plan.nodes {
-                    for b in (0..self.plan.nodes).filter(|b| *b != a) {
-                        self.net.set_blocked(self.now, a, b, side[a] != side[b]);
-                    }
-                }
-            }
-            Incident::OneWay { from, to } if from != to => self.net.set_blocked(self.now, from, to, true),
-            Incident::OneWay { .. } => {}
-            Incident::Cut(a, b) => self.net.cut(self.now, a, b),
-            Incident::Slow(a, b, by) => self.net.set_slow(a, b, by),
-            Incident::Loose(looseness) => self.net.looseness = looseness,
-            Incident::HealNet => self.net.heal(self.now),
-            Incident::Crash(place) => self.crash(place),
-            Incident::Restart(place) => self.restart(place),
-            Incident::Pause(place, by) => {
-                self.hosts[place].paused_until = self.now + by;
-                self.queue.set(self.now + by, Event::Resume(place));
-            }
-            Incident::Jump(place, ms) => {
-                self.hosts[place].clock.jump(ms);
-                self.note_clock(place);
-            }
-            Incident::Transfer { group, to } => {
-                for place in 0..self.plan.nodes {
-                    self.input(place, Input::TransferLeader { group: GroupId(group), to: node_id(to) });
-                }
-            }
-            Incident::Corrupt { place, group } => self.corrupt(place, GroupId(group)),
-        }
-    }
-
-    fn crash(&mut self, place: Place) {
-        if !self.hosts[place].is_live() {
-            return;
-        }
-        self.hosts[place].crash();
-        self.net.detach(self.now, place);
-        self.watch.forget(place);
-        for answered in self.clients.lose(place, wall_ms(self.now)) {
-            self.answered(&answered);
-        }
-    }
-
-    /// A fresh process is a new incarnation: its peers refuse it, so it takes no part. The planted fault lets it in.
-    fn restart(&mut self, place: Place) {
-        if self.faults.has(Fault::ReplicaIdReused) && !self.hosts[place].is_live() {
-            let seed = self.seed ^ self.now;
-            self.hosts[place].restart_under_old_ids(&self.plan, &self.map, seed);
-            self.net.attach(self.now, place);
-        }
-    }
-
-    /// Damages one entry where no client reads; the next write to it makes the hash differ.
-    fn corrupt(&mut self, place: Place, group: GroupId) {
-        let Some(shard) = group.shard() else { return };
-        let Some(machine) = self.hosts[place].node.as_mut().and_then(|node| node.machine_mut(group)) else { return };
-        let Some(entry) = machine.store().get(&hidden_key(shard)) else { return };
-        let mut value = entry.value().to_vec();
-        value[0] ^= 1;
-        let damaged = Entry::new(entry.key(), &value, entry.version(), entry.expires_at());
-        machine.store_mut().insert(damaged.into());
-        self.watch.damage(place, group);
-    }
-
-    fn heal(&mut self) {
-        trace!(self, "HEAL");
-        self.phase = Phase::Recovery;
-        self.net.heal(self.now);
-        for place in 0..self.plan.nodes {
-            if self.hosts[place].is_paused(self.now) {
-                self.hosts[place].paused_until = self.now;
-                self.queue.set(self.now, Event::Resume(place));
-            }
-        }
-        self.queue.set(self.now + SECOND, Event::Probe);
-    }
-
     fn probe(&mut self) -> Outcome {
         match self.phase {
             Phase::Recovery => self.probe_recovery(),
@@ -520,22 +480,37 @@ impl<'t> World<'t> {
     }
 
     fn probe_recovery(&mut self) -> Outcome {
-        let nodes: Vec<_> = self.hosts.iter().filter_map(|host| Some((host.place, host.node.as_ref()?))).collect();
-        let missing = if self.clients.is_idle() { convergence::missing(&nodes) } else { Some("open calls".into()) };
-        match missing {
+        self.settle_wishes();
+        let within = if self.plan.shape.changes { REPAIR } else { RECOVERY };
+        match self.missing() {
             None => self.last_calls(),
-            Some(reason) if self.now > self.plan.heal_at + RECOVERY => return Err(("convergence", reason)),
+            Some(reason) if self.now > self.plan.heal_at + within => return Err(("convergence", reason)),
             Some(_) => self.queue.set(self.now + 50 * MS, Event::Probe),
         }
         Ok(())
+    }
+
+    /// What is not as it should be after the trouble.
+    fn missing(&self) -> Option<String> {
+        if !self.clients.is_idle() {
+            return Some("open calls".to_owned());
+        }
+        if let Some(host) = self.hosts.iter().find(|host| host.is_joining) {
+            return Some(format!("place {} has not joined yet", host.place));
+        }
+        let nodes: Vec<_> = self.hosts.iter().filter_map(|host| Some((host.place, host.node.as_ref()?))).collect();
+        let missing = convergence::missing(&nodes);
+        if !self.plan.shape.changes {
+            return missing;
+        }
+        missing.or_else(|| misshapen(&nodes))
     }
 
     /// Every key through every node, perhaps from asleep; all of it must succeed.
     fn last_calls(&mut self) {
         trace!(self, "converged; the last calls");
         self.phase = Phase::LastCalls;
-        let places: Vec<Place> = self.hosts.iter().filter(|host| host.is_live()).map(|host| host.place).collect();
-        for place in places {
+        for place in self.live() {
             for shard in 0..self.plan.shards {
                 let keys = self.clients.workload.keys().into_iter().filter(|(of, _)| *of == shard);
                 let mut ops: Vec<Op> = keys.map(|(_, key)| Op::Read(Query::Get { key })).collect();
@@ -548,41 +523,3 @@ impl<'t> World<'t> {
 }
 
 type Outcome = Result<(), (&'static str, String)>;
-
-/// A replica in a few words.
-fn brief_status(s: &GroupStatus) -> String {
-    let asleep = if s.asleep { " asleep" } else { "" };
-    format!("g{}({:?} {} {}/{}/{}{asleep})", s.group.0, s.role, s.term, s.applied, s.commit, s.last)
-}
-
-/// A frame in a few words.
-fn brief(frame: &v1::Frame) -> String {
-    let mut text = String::new();
-    for m in &frame.raft {
-        text.push_str(&format!(
-            "raft(g{} type {} term {} index {} log_term {} commit {} entries {}{}) ",
-            m.group,
-            m.r#type,
-            m.term,
-            m.index,
-            m.log_term,
-            m.commit,
-            m.entries.len(),
-            if m.reject { " reject" } else { "" }
-        ));
-    }
-    for (name, count) in [
-        ("heartbeats", frame.heartbeats.len()),
-        ("forwards", frame.forwards.len()),
-        ("replies", frame.forward_replies.len()),
-        ("beats", frame.beats.len()),
-        ("sleeps", frame.sleeps.len()),
-        ("hashes", frame.hashes.len()),
-        ("stamps", frame.stamps.len()),
-    ] {
-        if count > 0 {
-            text.push_str(&format!("{name}({count}) "));
-        }
-    }
-    text
-}

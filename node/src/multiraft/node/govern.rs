@@ -12,9 +12,10 @@ use super::{Node, batch::Ticket, conf::conf_from_wire, meta::Change};
 use crate::{
     cluster::{
         command::{self, MetaCommand, Refused},
-        map::{ClusterMap, Member, MemberState},
+        map::{ClusterMap, Member, MemberState, Migration, Phase},
         progress,
     },
+    faults::{Fault, Faults},
     machine::store::EntryStore,
     multiraft::govern::GovernError,
     placement::{self, GroupHealth, NodeHealth, PeerHealth},
@@ -146,7 +147,7 @@ impl Governor {
     }
 
     /// What is to be committed next: nodes that have come, migrations that have done a step, then the plan.
-    fn decide(&mut self, map: &ClusterMap) -> Vec<MetaCommand> {
+    fn decide(&mut self, map: &ClusterMap, faults: Faults) -> Vec<MetaCommand> {
         let arrived = map.members.iter().filter(|(node, member)| {
             member.state == MemberState::Joining
                 && self.governing.health.nodes.get(node).is_some_and(|health| health.silent_ms == 0)
@@ -157,7 +158,11 @@ impl Governor {
             state: MemberState::Up,
         };
         let health = &self.governing.health;
-        let steps = map.migrations.values().filter_map(|migration| progress::next_step(map, migration, health));
+        let step = |migration: &Migration| match migration.phase {
+            Phase::CatchUp if faults.has(Fault::LearnerPromotedEarly) => Some(hasty_step(map, migration)),
+            _ => progress::next_step(map, migration, health),
+        };
+        let steps = map.migrations.values().filter_map(step);
         let mut commands: Vec<MetaCommand> = arrived.map(up).chain(steps).collect();
         let placement::Plan { actions, waiting_on } = placement::plan(map, health);
         commands.extend(actions);
@@ -171,6 +176,16 @@ impl Governor {
         });
         commands.truncate(MAX_COMMANDS);
         commands
+    }
+}
+
+/// The planted bug: nobody waits until the learner has caught up.
+fn hasty_step(map: &ClusterMap, migration: &Migration) -> MetaCommand {
+    MetaCommand::AdvanceMigration {
+        migration: migration.id,
+        from: migration.phase,
+        to: command::following(map, migration),
+        conf_version: 0,
     }
 }
 
@@ -282,7 +297,7 @@ impl<S: EntryStore> Node<S> {
             return Vec::new();
         }
         (governor.planned_tick, governor.is_stirred) = (self.tick, false);
-        governor.decide(&self.map)
+        governor.decide(&self.map, self.config.faults)
     }
 
     /// Takes in who is there, and whether enough was heard to plan by.

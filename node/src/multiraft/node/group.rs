@@ -143,7 +143,7 @@ impl<S: EntryStore> Group<S> {
             true => Origin::First { voters: ids(false).collect(), learners: ids(true).collect() },
             false => Origin::Empty,
         };
-        let replica = Replica::new(ReplicaConfig {
+        let mut replica = Replica::new(ReplicaConfig {
             group: id,
             generation: set.generation,
             replica: at.replica,
@@ -153,6 +153,7 @@ impl<S: EntryStore> Group<S> {
             heartbeat_ticks: config.timings.heartbeat_ticks,
             seed: config.seed,
         });
+        replica.set_faults(config.faults);
         let mut group = Self {
             id,
             generation: set.generation,
@@ -267,7 +268,7 @@ impl<S: EntryStore> Group<S> {
         self.follow_standing(env);
         self.serve_reads(env);
         self.nominate(env);
-        self.keep_log_short();
+        self.keep_log_short(env.config.faults);
         self.work_on_snapshot(env);
     }
 

@@ -15,6 +15,7 @@ use std::{
 use crema_api::v1;
 
 use crate::{
+    checkpoint,
     clock::ClockTable,
     cluster::{command::MetaCommand, map::ClusterMap},
     faults::Faults,
@@ -382,6 +383,28 @@ impl<S: EntryStore> Node<S> {
     #[must_use]
     pub fn machine(&self, group: GroupId) -> Option<&Machine<S>> {
         self.groups.get(&group)?.machine()
+    }
+
+    /// The replicas here, by group.
+    pub fn hosted(&self) -> impl Iterator<Item = (GroupId, ReplicaId)> + '_ {
+        self.groups.iter().map(|(id, group)| (*id, group.own()))
+    }
+
+    /// The configuration that a replica here has applied, and how many changes led to it.
+    #[must_use]
+    pub fn conf(&self, group: GroupId) -> Option<(u64, &checkpoint::ConfState)> {
+        self.groups.get(&group).map(|group| (group.conf_version, &group.conf))
+    }
+
+    /// Lets the leader of a group propose a change of its configuration that nobody wants now; for the simulator.
+    #[cfg(feature = "planted-faults")]
+    pub fn propose_conf(&mut self, group: GroupId, change: &crate::consensus::ConfChange) {
+        if let Some(group) = self.groups.get_mut(&group) {
+            group.stir();
+            // Refused is as good as lost.
+            let _ = group.replica.propose_conf(change);
+        }
+        self.dirty.insert(group);
     }
 
     /// As [`Self::machine`], to damage it: the simulator plays a broken memory.

@@ -18,6 +18,7 @@ use crate::{
     checkpoint::{self, Encoder},
     cluster::map::ClusterMap,
     consensus::SnapshotPoint,
+    faults::{Fault, Faults},
     machine::{
         Machine,
         capture::{CaptureStep, MachineHead},
@@ -279,13 +280,14 @@ impl<S: EntryStore> Group<S> {
     }
 
     /// Cuts the log behind what everybody here has applied, keeping a tail for followers that are a little late.
-    pub(super) fn keep_log_short(&mut self) {
+    pub(super) fn keep_log_short(&mut self, faults: Faults) {
         let (entries, bytes) = self.replica.log_size();
         let (max_entries, max_bytes) = (self.limits.log_entries, self.limits.log_bytes);
         let patient = self.is_capturing()
             || !self.snapshots.in_flight.is_empty()
             || self.snapshots.now_tick < self.snapshots.grace_until;
-        let factor = if patient { PATIENCE_FACTOR } else { 1 };
+        let hasty = faults.has(Fault::StaleCheckpoint);
+        let factor = if patient && !hasty { PATIENCE_FACTOR } else { 1 };
         if entries <= max_entries * factor && bytes <= max_bytes * factor {
             return;
         }
@@ -295,7 +297,7 @@ impl<S: EntryStore> Group<S> {
         // Followers that are close keep what they need; those that are far behind get a snapshot anyway.
         let near = |matched: &u64| applied.saturating_sub(*matched) < max_entries as u64 / 2;
         let nearest = self.replica.matches().iter().map(|(_, matched)| matched.0).filter(near).min();
-        let cut = if self.replica.is_leader() { tail.min(nearest.unwrap_or(tail)) } else { tail };
+        let cut = if self.replica.is_leader() && !hasty { tail.min(nearest.unwrap_or(tail)) } else { tail };
         self.replica.truncate_to(crate::types::LogIndex(cut));
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crema::{
     consensus::Role,
     multiraft::node::GroupStatus,
-    types::{GroupId, Term},
+    types::{GroupId, ReplicaId, Term},
 };
 
 use super::Verdict;
@@ -14,7 +14,7 @@ use crate::net::Place;
 /// Who led when.
 #[derive(Debug, Default)]
 pub struct Elections {
-    leaders: BTreeMap<(GroupId, Term), Place>,
+    leaders: BTreeMap<(GroupId, Term), (Place, ReplicaId)>,
 }
 
 impl Elections {
@@ -23,11 +23,12 @@ impl Elections {
         if status.role != Role::Leader {
             return Ok(());
         }
-        let first = *self.leaders.entry((status.group, status.term)).or_insert(place);
-        if first == place {
+        let own = (place, status.replica);
+        let first = *self.leaders.entry((status.group, status.term)).or_insert(own);
+        if first == own {
             return Ok(());
         }
-        let reason = format!("{} has two leaders in term {}: places {first} and {place}", status.group, status.term);
+        let reason = format!("{} has two leaders in term {}: {first:?} and {own:?}", status.group, status.term);
         Err(("election safety", reason))
     }
 }

@@ -16,12 +16,24 @@ pub struct Hashes {
     seen: BTreeMap<(GroupId, LogIndex), (u128, Place)>,
     /// The replica whose memory this run has damaged.
     damaged: Option<(Place, GroupId)>,
+    /// Its process is gone.
+    is_over: bool,
 }
 
 impl Hashes {
     /// From now on this replica's state is wrong.
     pub(super) fn damage(&mut self, place: Place, group: GroupId) {
         self.damaged = Some((place, group));
+    }
+
+    /// Whether this replica was damaged.
+    pub(super) fn is_damaged(&self, place: Place, group: GroupId) -> bool {
+        self.damaged == Some((place, group)) && !self.is_over
+    }
+
+    /// The process is gone, and its damage with it.
+    pub(super) fn forget(&mut self, place: Place) {
+        self.is_over |= self.damaged.is_some_and(|(damaged, _)| damaged == place);
     }
 
     /// Whether any replica was damaged.
@@ -31,7 +43,7 @@ impl Hashes {
 
     /// Checks one replica.
     pub(super) fn see(&mut self, place: Place, status: &GroupStatus) -> Verdict {
-        if self.damaged == Some((place, status.group)) {
+        if self.is_damaged(place, status.group) {
             return Ok(());
         }
         if status.health != Health::Serving {

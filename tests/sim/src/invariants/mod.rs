@@ -6,17 +6,22 @@
 use crema::{
     machine::model::ModelStore,
     multiraft::node::{GroupStatus, Node},
-    types::GroupId,
+    types::{GroupId, Incarnation},
 };
 
-use crate::{clock::Micros, net::Place};
+use crate::{clock::Micros, host::Host, net::Place};
 
 pub mod answers;
 pub mod complaints;
+pub mod confs;
 pub mod convergence;
 pub mod elections;
 pub mod hashes;
+pub mod lives;
+pub mod maps;
 pub mod progress;
+pub mod promotions;
+pub mod shape;
 pub mod sleepers;
 pub mod tier;
 
@@ -40,6 +45,9 @@ pub struct Watch {
     elections: elections::Elections,
     hashes: hashes::Hashes,
     progress: progress::Progress,
+    confs: confs::Confs,
+    lives: lives::Lives,
+    maps: maps::Maps,
 }
 
 impl Watch {
@@ -47,12 +55,26 @@ impl Watch {
     ///
     /// # Errors
     /// The invariant that does not hold, and why.
-    pub fn node(&mut self, place: Place, node: &Node<ModelStore>) -> Verdict {
+    pub fn node(&mut self, place: Place, life: Incarnation, node: &Node<ModelStore>) -> Verdict {
         for status in node.status() {
+            self.lives.see(place, life, &status)?;
             self.group(place, &status)?;
+            if let Some((version, conf)) = node.conf(status.group) {
+                self.confs.see(place, status.group, version, conf)?;
+            }
         }
+        self.maps.see(place, life, node)?;
         sleepers::check(place, node)?;
         complaints::check(self.hashes.has_damage())
+    }
+
+    /// Every node, after one of them has turned.
+    ///
+    /// # Errors
+    /// The invariant that does not hold, and why.
+    pub fn promotions(&mut self, hosts: &[Host]) -> Verdict {
+        let mut fresh = self.confs.take_fresh().into_iter();
+        fresh.try_for_each(|(group, conf)| promotions::check(group, &conf, hosts))
     }
 
     fn group(&mut self, place: Place, status: &GroupStatus) -> Verdict {
@@ -66,8 +88,17 @@ impl Watch {
         self.hashes.damage(place, group);
     }
 
+    /// Whether a replica's memory was damaged.
+    #[must_use]
+    pub fn is_damaged(&self, place: Place, group: GroupId) -> bool {
+        self.hashes.is_damaged(place, group)
+    }
+
     /// A node's process is gone, and all it knew.
     pub fn forget(&mut self, place: Place) {
         self.progress.forget(place);
+        self.lives.forget(place);
+        self.maps.forget(place);
+        self.hashes.forget(place);
     }
 }

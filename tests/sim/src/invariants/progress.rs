@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crema::{
     multiraft::node::GroupStatus,
-    types::{GroupId, LogIndex, Term},
+    types::{GroupId, LogIndex, ReplicaId, Term},
 };
 
 use super::Verdict;
@@ -13,14 +13,14 @@ use crate::net::Place;
 /// Where each replica was.
 #[derive(Debug, Default)]
 pub struct Progress {
-    last: BTreeMap<(Place, GroupId), (Term, LogIndex, LogIndex)>,
+    last: BTreeMap<(Place, GroupId, ReplicaId), (Term, LogIndex, LogIndex)>,
 }
 
 impl Progress {
     /// Checks one replica.
     pub(super) fn see(&mut self, place: Place, status: &GroupStatus) -> Verdict {
         let now = (status.term, status.commit, status.applied);
-        let last = self.last.insert((place, status.group), now).unwrap_or_default();
+        let last = self.last.insert((place, status.group, status.replica), now).unwrap_or_default();
         let (term, commit, applied) = now;
         if term < last.0 || commit < last.1 || applied < last.2 || applied > commit || commit > status.last {
             let reason = format!(
@@ -34,6 +34,6 @@ impl Progress {
 
     /// The process is gone.
     pub(super) fn forget(&mut self, place: Place) {
-        self.last.retain(|(other, _), _| *other != place);
+        self.last.retain(|(other, ..), _| *other != place);
     }
 }

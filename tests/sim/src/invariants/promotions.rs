@@ -1,0 +1,18 @@
+//! Who gets a vote has a state: it has caught up as a learner (PROTOCOL 13).
+
+use crema::{checkpoint::ConfState, consensus::FIRST_INDEX, types::GroupId};
+
+use super::Verdict;
+use crate::host::Host;
+
+/// Checks a configuration when it comes into force.
+pub(super) fn check(group: GroupId, conf: &ConfState, hosts: &[Host]) -> Verdict {
+    for host in hosts {
+        let Some(status) = host.node.as_ref().and_then(|node| node.group_status(group)) else { continue };
+        if conf.voters.contains(&status.replica) && status.applied < FIRST_INDEX {
+            let reason = format!("{group} at place {}: replica {} votes and has nothing", host.place, status.replica);
+            return Err(("voters have a state", reason));
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,145 @@
+//! Incidents: what the plan does to the network, the processes, the clocks and the memories.
+
+use std::sync::Arc;
+
+use crema::{
+    checkpoint,
+    consensus::{ConfChange, ConfStep, Role},
+    faults::Fault,
+    machine::store::{Entry, EntryStore},
+    types::{GroupId, MigrationId, ReplicaId},
+};
+
+use super::{Event, Phase, World};
+use crate::{
+    clock::{MS, Micros, SECOND, wall_ms},
+    host::node_id,
+    net::Place,
+    plan::Incident,
+    workload::hidden_key,
+};
+
+impl World<'_> {
+    pub(super) fn incident(&mut self, i: usize) {
+        let incident = self.plan.incidents[i].1.clone();
+        trace!(self, "INCIDENT {incident:?}");
+        match incident {
+            Incident::Split { side } => {
+                let side = |place: Place| side.get(place).copied().unwrap_or(false);
+                for a in 0..self.hosts.len() {
+                    for b in (0..self.hosts.len()).filter(|b| *b != a) {
+                        self.net.set_blocked(self.now, a, b, side(a) != side(b));
+                    }
+                }
+            }
+            Incident::OneWay { from, to } if from != to => self.net.set_blocked(self.now, from, to, true),
+            Incident::OneWay { .. } => {}
+            Incident::Cut(a, b) => self.net.cut(self.now, a, b),
+            Incident::Slow(a, b, by) => self.net.set_slow(a, b, by),
+            Incident::Loose(looseness) => self.net.looseness = looseness,
+            Incident::HealNet => self.net.heal(self.now),
+            Incident::Crash(place) if self.may_lose(place) => self.crash(place),
+            Incident::Crash(place) => trace!(self, "{place}: is needed"),
+            Incident::Restart(place) => self.restart(place),
+            Incident::Wish(wish) => self.wish(wish),
+            Incident::StaleChange { group } => self.change_stale(GroupId(group)),
+            Incident::Pause(place, by) => self.pause(place, by),
+            Incident::Jump(place, ms) => {
+                self.hosts[place].clock.jump(ms);
+                self.note_clock(place);
+            }
+            Incident::Transfer { group, to } => {
+                let to = node_id(to);
+                for place in 0..self.hosts.len() {
+                    self.input(place, crema::multiraft::node::Input::TransferLeader { group: GroupId(group), to });
+                }
+            }
+            Incident::Corrupt { place, group } => self.corrupt(place, GroupId(group)),
+        }
+    }
+
+    fn pause(&mut self, place: Place, by: Micros) {
+        self.hosts[place].paused_until = self.now + by;
+        self.queue.set(self.now + by, Event::Resume(place));
+    }
+
+    /// The process is gone, and with it all it knew.
+    pub(super) fn crash(&mut self, place: Place) {
+        if self.hosts[place].is_dead() {
+            return;
+        }
+        self.hosts[place].crash();
+        self.net.detach(self.now, place);
+        self.watch.forget(place);
+        for answered in self.clients.lose(place, wall_ms(self.now)) {
+            self.answered(&answered);
+        }
+    }
+
+    /// A fresh process is a new incarnation, which joins. The planted fault lets it in as who was there before.
+    fn restart(&mut self, place: Place) {
+        if !self.hosts[place].is_dead() {
+            return;
+        }
+        if self.faults.has(Fault::ReplicaIdReused) {
+            let map = Arc::new(self.first_map.clone());
+            self.hosts[place].start(&self.plan, map, self.seed ^ self.now);
+            self.net.attach(self.now, place);
+            self.introduce();
+        } else if self.plan.shape.returns || self.hosts[place].lives() == 0 && place >= self.plan.nodes {
+            self.begin_life(place);
+        }
+    }
+
+    /// Damages one entry where no client reads; the next write to it makes the hash differ.
+    fn corrupt(&mut self, place: Place, group: GroupId) {
+        let Some(shard) = group.shard() else { return };
+        let Some(machine) = self.hosts[place].node.as_mut().and_then(|node| node.machine_mut(group)) else { return };
+        let Some(entry) = machine.store().get(&hidden_key(shard)) else { return };
+        let mut value = entry.value().to_vec();
+        value[0] ^= 1;
+        let damaged = Entry::new(entry.key(), &value, entry.version(), entry.expires_at());
+        machine.store_mut().insert(damaged.into());
+        self.watch.damage(place, group);
+    }
+
+    /// What an earlier leader may have decided comes to light late: it counts on a version that is past.
+    fn change_stale(&mut self, group: GroupId) {
+        let leads = |place: &Place| {
+            let node = self.hosts[*place].node.as_ref();
+            node.and_then(|node| node.group_status(group)).is_some_and(|status| status.role == Role::Leader)
+        };
+        let Some(place) = (0..self.hosts.len()).find(leads) else { return };
+        let Some(node) = &mut self.hosts[place].node else { return };
+        let Some(own) = node.group_status(group).map(|status| status.replica) else { return };
+        let Some((version, checkpoint::ConfState { voters, .. })) = node.conf(group) else { return };
+        let Some(remove) = voters.iter().copied().find(|voter: &ReplicaId| *voter != own) else { return };
+        let change = ConfChange {
+            migration: MigrationId(0),
+            expected_version: version.wrapping_sub(1),
+            step: ConfStep::EnterJoint { add: None, remove: Some(remove) },
+            peers: Vec::new(),
+        };
+        node.propose_conf(group, &change);
+        self.set_turn(place);
+    }
+
+    pub(super) fn heal(&mut self) {
+        trace!(self, "HEAL");
+        self.phase = Phase::Recovery;
+        self.net.heal(self.now);
+        for place in 0..self.hosts.len() {
+            if self.hosts[place].is_paused(self.now) {
+                self.hosts[place].paused_until = self.now;
+                self.queue.set(self.now, Event::Resume(place));
+            }
+            // Some stay away, if the cluster can do without them.
+            let away = self.plan.shape.repair_after_ms == Some(5_000) && self.draw.below(2) == 0;
+            let was_there = place < self.plan.nodes || self.hosts[place].lives() > 0;
+            if self.plan.shape.returns && was_there && self.hosts[place].is_dead() && !away {
+                self.queue.set(self.now + self.draw.below(500 * MS), Event::Return(place));
+            }
+        }
+        self.queue.set(self.now + SECOND, Event::Probe);
+    }
+}
