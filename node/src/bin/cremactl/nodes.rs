@@ -327,10 +327,10 @@ mod tests {
         let silent = v1::MemberReport { silent_ms: Some(4_200), ..member(2, "draining", 3) };
         let rows: Vec<NodeRow> = [heard, silent, member(10, "joining", 0)].map(NodeRow::from).into();
         let want = "\
-node  state     address          zone   voters  learners  leads  used     limit    heard of
-   1  up        db-1.svc:7000    eu-1a      16         0      5  3.0 MiB  1.0 GiB  now
-   2  draining  db-2.svc:7000    -           3         0      0  -        -        4.2 s ago
-  10  joining   db-10.svc:7000   -           0         0      0  -        -        -
+node  state     address         zone   voters  learners  leads  used     limit    heard of
+   1  up        db-1.svc:7000   eu-1a      16         0      5  3.0 MiB  1.0 GiB  now
+   2  draining  db-2.svc:7000   -           3         0      0  -        -        4.2 s ago
+  10  joining   db-10.svc:7000  -           0         0      0  -        -        -
 ";
         assert_eq!(node_table(&rows), want);
         let json = serde_json::to_value(&rows[0]).unwrap();
