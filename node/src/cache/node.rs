@@ -108,7 +108,7 @@ impl StartingNode {
         let listener =
             listener.map_err(|error| Error::Fatal(format!("listen for peers on {}: {error}", options.listen)))?;
         let router = Router::new(ShardMap::new(options.spec.slot_hash, options.spec.num_shards));
-        let view = NodeView::new(options.node, incarnation, addresses);
+        let view = NodeView::new(options.node, incarnation, addresses, options.spec.clone());
         let metrics = NodeMetrics::new(&MetricsRegistry::new());
         let door = PeerDoor::new(former);
         let mut grpc = GrpcDoor::new(router.clone(), view.clone(), &metrics, options.token.clone());

@@ -10,7 +10,7 @@ use parking_lot::RwLock;
 
 use super::{rates::Rates, ready};
 use crate::{
-    cluster::map::ClusterMap,
+    cluster::{ClusterSpec, map::ClusterMap},
     consensus::Role,
     error::Error,
     multiraft::{
@@ -42,6 +42,8 @@ struct Inner {
     addresses: BTreeMap<NodeId, String>,
     started: Instant,
     rates: Rates,
+    /// What a cluster is to be that is formed through this node.
+    spec: ClusterSpec,
     stage: RwLock<Stage>,
 }
 
@@ -50,7 +52,12 @@ struct Inner {
 pub struct NodeView(Arc<Inner>);
 
 impl NodeView {
-    pub(super) fn new(node: NodeId, incarnation: Incarnation, addresses: BTreeMap<NodeId, String>) -> Self {
+    pub(super) fn new(
+        node: NodeId,
+        incarnation: Incarnation,
+        addresses: BTreeMap<NodeId, String>,
+        spec: ClusterSpec,
+    ) -> Self {
         let stage = RwLock::new(Stage::Forming);
         Self(Arc::new(Inner {
             node,
@@ -58,12 +65,17 @@ impl NodeView {
             addresses,
             started: Instant::now(),
             rates: Rates::default(),
+            spec,
             stage,
         }))
     }
 
     pub(super) fn set_joined(&self, runtime: RuntimeHandle) {
         *self.0.stage.write() = Stage::Joined { runtime };
+    }
+
+    pub(super) fn spec(&self) -> &ClusterSpec {
+        &self.0.spec
     }
 
     /// How much the shards do, measured by the pump.

@@ -139,7 +139,6 @@ fn join(pieces: Vec<Sized>) -> Frame {
         whole.stamps.extend(stamps);
         whole.more.extend(more);
         whole.reports.extend(reports);
-        whole.maps.extend(maps);
         whole.gone.extend(gone);
         whole.maps.extend(maps);
     }

@@ -79,7 +79,9 @@ fn entry(start: &Start) -> anyhow::Result<Entry> {
 
 fn options(start: &Start) -> anyhow::Result<NodeOptions> {
     let entry = entry(start)?;
-    let spec = spec(&start.cluster, start.peers.len().max(1));
+    // Who waits for Init does not know yet of how many members: it takes no more replicas than there are.
+    let members = if start.join.is_empty() { start.peers.len().max(1) } else { usize::MAX };
+    let spec = spec(&start.cluster, members);
     let own_in_list = start.peers.iter().find(|(id, _)| *id == start.node_id).map(|(_, address)| address.clone());
     let advertise = start.advertise_addr.clone().or(own_in_list);
     anyhow::ensure!(
