@@ -347,12 +347,12 @@ impl<'t> World<'t> {
         let Some(effects) = host.turn(self.now) else { return Ok(()) };
         if let Some(node) = &host.node {
             self.watch.node(place, host.incarnation, node)?;
-            self.watch.promotions(&self.hosts)?;
             if self.trace.is_some() {
                 let standing: Vec<String> = node.status().map(|status| brief_status(&status)).collect();
                 trace!(self, "{place}: stands at {}", standing.join(" "));
             }
         }
+        self.watch.promotions(&self.hosts)?;
         let Effects { frames, replies, snapshots, events, map, governed, reports: _, destroyed, more } = effects;
         if let Some(map) = map {
             trace!(self, "{place}: has map {}, with {:?}", map.version, map.migrations.values());

@@ -9,7 +9,11 @@ use crema::{
     types::{GroupId, Incarnation},
 };
 
-use crate::{clock::Micros, host::Host, net::Place};
+use crate::{
+    clock::Micros,
+    host::{Host, node_id},
+    net::Place,
+};
 
 pub mod answers;
 pub mod complaints;
@@ -65,7 +69,9 @@ impl Watch {
         }
         self.maps.see(place, life, node)?;
         sleepers::check(place, node)?;
-        complaints::check(self.hashes.has_damage())
+        // A node whose life is over says so, loudly.
+        let is_over = node.map().incarnation_of(node_id(place)) != Some(life);
+        complaints::check(self.hashes.has_damage() || is_over)
     }
 
     /// Every node, after one of them has turned.

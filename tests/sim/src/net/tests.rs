@@ -87,3 +87,18 @@ fn the_same_seed_gives_the_same_run() {
     };
     assert_eq!(run(), run());
 }
+
+#[test]
+fn a_session_needs_both_to_take_each_other_for_peers() {
+    let mut net = connected();
+    net.set_accepted(SECOND, 1, 0, false);
+    assert!(!net.is_connected(0, 1), "refused, it ends");
+    net.set_accepted(SECOND, 0, 1, false);
+    drain(&mut net, 2 * SECOND);
+    net.set_accepted(2 * SECOND, 1, 0, true);
+    drain(&mut net, 3 * SECOND);
+    assert!(!net.is_connected(0, 1), "one of them still refuses");
+    net.set_accepted(3 * SECOND, 0, 1, true);
+    drain(&mut net, 4 * SECOND);
+    assert!(net.is_connected(0, 1));
+}
