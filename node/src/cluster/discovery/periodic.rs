@@ -59,6 +59,7 @@ impl Periodic {
         }
     }
 
+    #[cfg(feature = "memberlist")]
     pub(super) fn is_started(&self) -> bool {
         self.task.lock().is_some() || self.stop.is_cancelled()
     }
@@ -75,7 +76,7 @@ impl Periodic {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "memberlist"))]
 impl Periodic {
     /// Ends the task as if its process had been killed.
     pub(super) fn abort(&self) -> Option<JoinHandle<()>> {
