@@ -7,8 +7,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use crate::{
     cluster::{
-        ClusterMap,
         command::{MetaCommand, Refused},
+        map::ClusterMap,
     },
     types::NodeId,
 };
