@@ -15,7 +15,7 @@ use crate::{
     types::{ClusterUid, Incarnation, NodeId},
 };
 
-use super::node::NodeOptions;
+use super::{discover::Finder, node::NodeOptions};
 
 /// How a node comes to be part of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Entry {
     Bootstrap,
     /// It joins the cluster of the nodes at these addresses, and waits until there is one.
     Join(Vec<String>),
+    /// As [`Self::Join`], by the addresses that [`NodeOptions::discovery`] finds.
+    Discover,
 }
 
 impl Entry {
@@ -34,7 +36,7 @@ impl Entry {
     pub(super) fn listed(&self, own: (NodeId, &str)) -> Vec<(NodeId, String)> {
         match self {
             Self::Listed(members) => members.clone(),
-            Self::Bootstrap | Self::Join(_) => vec![(own.0, own.1.to_owned())],
+            Self::Bootstrap | Self::Join(_) | Self::Discover => vec![(own.0, own.1.to_owned())],
         }
     }
 
@@ -43,7 +45,7 @@ impl Entry {
         match self {
             Self::Listed(members) => FormMode::Static(members.clone()),
             Self::Bootstrap => FormMode::Bootstrap { address },
-            Self::Join(_) => FormMode::Await { address },
+            Self::Join(_) | Self::Discover => FormMode::Await { address },
         }
     }
 }
@@ -62,7 +64,7 @@ impl Entrant {
         let spec = match entry {
             Entry::Listed(_) | Entry::Bootstrap => spec.clone(),
             // The cluster has its own; nothing is formed here.
-            Entry::Join(_) => ClusterSpec { replication_factor: 1, ..spec.clone() },
+            Entry::Join(_) | Entry::Discover => ClusterSpec { replication_factor: 1, ..spec.clone() },
         };
         let config = FormConfig {
             node: *node,
@@ -92,30 +94,24 @@ impl Entrant {
     }
 
     /// The map that names this life of the node. Waits for as long as others are missing.
-    pub(super) async fn enter(self, door: &PeerDoor) -> Result<ClusterMap, Error> {
+    pub(super) async fn enter(self, door: &PeerDoor, finder: Option<&Finder>) -> Result<ClusterMap, Error> {
         let fatal = |error: &dyn std::error::Error| Error::Fatal(error.to_string());
-        let others: Vec<String> = match &self.entry {
-            Entry::Join(seeds) => seeds.clone(),
-            Entry::Listed(members) => {
-                let others = members.iter().filter(|(node, _)| *node != self.config.node);
-                others.map(|(_, address)| address.clone()).collect()
-            }
-            Entry::Bootstrap => Vec::new(),
-        };
         let seeker = Seeker { node: self.config.node, incarnation: self.config.incarnation };
-        let outcome = match &self.entry {
-            Entry::Listed(_) | Entry::Bootstrap => network::form::form(door).await,
-            // Init may come from outside, or the others have been in a cluster for long.
-            Entry::Join(_) => tokio::select! {
+        let outcome = match (&self.entry, finder) {
+            (Entry::Bootstrap, _) | (Entry::Listed(_), None) => network::form::form(door).await,
+            // Init may come from outside, the list may vote, or the others have been in a cluster for long.
+            (Entry::Join(_) | Entry::Discover | Entry::Listed(_), _) => tokio::select! {
                 formed = network::form::form(door) => formed,
-                found = find(seeker, async || others.clone()) => {
+                found = find(seeker, async || self.contacts(finder)) => {
                     let map = found.map_err(|error| fatal(&error))?;
+                    let mut former = door.former().lock();
                     // From here on it promises itself to nobody.
-                    door.former().lock().on_found("one of the addresses to join", map.clone());
-                    Ok(FormOutcome::Join { map })
+                    former.on_found("an address that was found", map.clone());
+                    former.outcome().unwrap_or(Ok(FormOutcome::Join { map }))
                 }
             },
         };
+        let others = self.contacts(finder);
         let found = match outcome.map_err(|error| fatal(&error))? {
             FormOutcome::Formed(map) => return Ok(map),
             FormOutcome::Join { map } => map,
@@ -135,6 +131,21 @@ impl Entrant {
         let former = Former::formed(self.config, map.clone()).map_err(|error| fatal(&error))?;
         door.set_former(former);
         Ok(map)
+    }
+
+    /// Where others may be now.
+    fn contacts(&self, finder: Option<&Finder>) -> Vec<String> {
+        let listed: &[(NodeId, String)] = match &self.entry {
+            Entry::Join(seeds) => return seeds.clone(),
+            Entry::Listed(members) => members,
+            Entry::Bootstrap | Entry::Discover => &[],
+        };
+        let others = listed.iter().filter(|(node, _)| *node != self.config.node);
+        match finder {
+            // Those given by hand are among them.
+            Some(finder) => finder.contacts(),
+            None => others.map(|(_, address)| address.clone()).collect(),
+        }
     }
 }
 
