@@ -1,9 +1,9 @@
 //! The library's configuration, with the names and defaults of its reference.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crate::{
-    cluster::{ClusterSpec, map::SharedSettings},
+    cluster::{ClusterSpec, discovery::ClusterDiscovery, map::SharedSettings},
     error::Error,
     machine::store::Capacity,
     multiraft::node::{Limits, Timings},
@@ -26,6 +26,7 @@ pub struct CacheConfig {
     default_ttl: Option<Duration>,
     raft: RaftConfig,
     multiraft: MultiRaftCacheConfig,
+    discovery: Option<Arc<dyn ClusterDiscovery>>,
 }
 
 /// The Raft clock.
@@ -61,8 +62,8 @@ pub struct MultiRaftCacheConfig {
     pub shard_capacity: u64,
     /// Shards exist from the cluster's first moment; `false` is refused, nothing else could create them.
     pub auto_init_shards: bool,
-    /// How long leader changes are gathered before they are gossiped. Has no effect without gossip; the hints that
-    /// travel with node-to-node traffic are never delayed.
+    /// How long leader changes are gathered before they are gossiped. Has no effect without a discovery that gossips; the
+    /// hints that travel with node-to-node traffic are never delayed.
     pub leader_broadcast_debounce_ms: u64,
 }
 
@@ -90,6 +91,7 @@ impl CacheConfig {
             default_ttl: None,
             raft: RaftConfig::default(),
             multiraft: MultiRaftCacheConfig::default(),
+            discovery: None,
         }
     }
 
@@ -122,6 +124,19 @@ impl CacheConfig {
         self
     }
 
+    /// How other nodes are found, beside the seed nodes; without this, as with
+    /// [`NoOpClusterDiscovery`](crate::NoOpClusterDiscovery), not at all.
+    ///
+    /// The first members are the seed nodes, or else those that the discovery was given by hand
+    /// ([`ClusterDiscovery::first_members`]): they form the cluster together. A node that has neither joins the cluster that
+    /// the discovery finds, and waits until there is one. What is done by itself with the nodes that it finds is up to
+    /// its [`PeerManagementConfig`](crate::PeerManagementConfig).
+    #[must_use]
+    pub fn with_cluster_discovery(mut self, discovery: impl ClusterDiscovery) -> Self {
+        self.discovery = Some(Arc::new(discovery));
+        self
+    }
+
     /// Sharding.
     #[must_use]
     pub fn with_multiraft_config(mut self, multiraft: MultiRaftCacheConfig) -> Self {
@@ -131,6 +146,31 @@ impl CacheConfig {
 
     pub(super) fn is_sharded(&self) -> bool {
         self.multiraft.enabled
+    }
+
+    /// The discovery, and how long its gossip gathers leader changes.
+    pub(super) fn discovery(&self) -> Option<(Arc<dyn ClusterDiscovery>, Duration)> {
+        let debounce = Duration::from_millis(self.multiraft.leader_broadcast_debounce_ms);
+        Some((self.discovery.clone()?, debounce))
+    }
+
+    /// How the node comes into a cluster.
+    fn entry(&self) -> Result<Entry, Error> {
+        let text = |(node, address): &(NodeId, SocketAddr)| (Member(*node), address.to_string());
+        let mut others: Vec<_> = self.seed_nodes.iter().map(text).collect();
+        if let Some(discovery) = self.discovery.as_ref().filter(|_| others.is_empty()) {
+            others = discovery.first_members();
+            if others.is_empty() && discovery.finds_others() {
+                if discovery.peer_management().auto_add_peers {
+                    return Ok(Entry::Discover);
+                }
+                let reason = "off, and there are no seed nodes: this node would never find its cluster".to_owned();
+                return Err(Error::Invalid { field: "auto_add_peers", reason });
+            }
+        }
+        let own = text(&(self.node_id, self.raft_addr));
+        let others = others.into_iter().filter(|(node, _)| *node != own.0);
+        Ok(Entry::Listed(std::iter::once(own.clone()).chain(others).collect()))
     }
 
     /// The checked form.
@@ -148,6 +188,7 @@ impl CacheConfig {
                 format!("{election_tick}; it must be more than heartbeat_tick ({heartbeat_tick}), and that above 0");
             return invalid("election_tick", reason);
         }
+        let entry = self.entry()?;
         let multi = self.multiraft;
         if multi.enabled && !multi.auto_init_shards {
             return invalid("auto_init_shards", "false; shards are created with the cluster".to_owned());
@@ -160,11 +201,11 @@ impl CacheConfig {
         if ttl == Some(0) {
             return invalid("default_ttl", "less than a millisecond".to_owned());
         }
-        let own = (self.node_id, self.raft_addr);
-        let members: Vec<_> = std::iter::once(own)
-            .chain(self.seed_nodes.into_iter().filter(|(node, _)| *node != self.node_id))
-            .map(|(node, address)| (Member(node), address.to_string()))
-            .collect();
+        let members = match &entry {
+            Entry::Listed(members) => members.len(),
+            // The cluster has its own.
+            Entry::Bootstrap | Entry::Join(_) | Entry::Discover => 1,
+        };
         let max_entries = if multi.enabled { multi.shard_capacity } else { self.max_capacity };
         Ok(NodeOptions {
             node: Member(self.node_id),
@@ -172,7 +213,7 @@ impl CacheConfig {
             spec: ClusterSpec {
                 num_shards,
                 slot_hash: LIBRARY_SLOT_HASH,
-                replication_factor: default_replication(members.len()),
+                replication_factor: default_replication(members),
                 settings: SharedSettings {
                     capacity: Capacity { max_entries, max_bytes: 0 },
                     default_ttl_ms: ttl,
@@ -180,7 +221,7 @@ impl CacheConfig {
                 },
             },
             advertise: self.raft_addr.to_string(),
-            entry: Entry::Listed(members),
+            entry,
             client_address: String::new(),
             host: String::new(),
             zone: String::new(),
@@ -193,6 +234,7 @@ impl CacheConfig {
             },
             limits: Limits::default(),
             token: None,
+            discovery: self.discovery,
         })
     }
 }

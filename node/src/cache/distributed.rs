@@ -37,17 +37,24 @@ pub struct DistributedCache {
 }
 
 impl DistributedCache {
-    /// Starts the node and waits until it belongs to its cluster: with seed nodes, until all of them are there.
+    /// Starts the node and waits until it belongs to its cluster: with seed nodes, until all of them are there; with a
+    /// discovery and no seed nodes, until it has found a cluster that takes it in.
     ///
     /// # Errors
     /// [`Error::Invalid`] names a wrong field of the configuration; [`Error::Fatal`] says why this process can't
     /// take part.
     pub async fn new(config: CacheConfig) -> Result<Self> {
-        let sharded = config.is_sharded();
+        let (sharded, discovery) = (config.is_sharded(), config.discovery());
         let node = RunningNode::start(config.into_options()?).await?;
         let router = node.router().clone();
         let metrics = node.metrics().registry.clone();
         let coordinator = sharded.then(|| MultiRaftCoordinator::new(router.clone(), node.view().clone(), None));
+        if let (Some(coordinator), Some((discovery, debounce))) = (&coordinator, discovery) {
+            if let Some(gossip) = discovery.leader_gossip() {
+                gossip.set_debounce(debounce);
+            }
+            coordinator.follow_gossip(discovery);
+        }
         Ok(Self { router, metrics, coordinator, node: tokio::sync::Mutex::new(Some(node)) })
     }
 

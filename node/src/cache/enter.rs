@@ -15,7 +15,7 @@ use crate::{
     types::{ClusterUid, Incarnation, NodeId},
 };
 
-use super::node::NodeOptions;
+use super::{discover::Finder, node::NodeOptions};
 
 /// How a node comes to be part of a cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Entry {
     Bootstrap,
     /// It joins the cluster of the nodes at these addresses, and waits until there is one.
     Join(Vec<String>),
+    /// As [`Self::Join`], by the addresses that [`NodeOptions::discovery`] finds.
+    Discover,
 }
 
 impl Entry {
@@ -34,7 +36,7 @@ impl Entry {
     pub(super) fn listed(&self, own: (NodeId, &str)) -> Vec<(NodeId, String)> {
         match self {
             Self::Listed(members) => members.clone(),
-            Self::Bootstrap | Self::Join(_) => vec![(own.0, own.1.to_owned())],
+            Self::Bootstrap | Self::Join(_) | Self::Discover => vec![(own.0, own.1.to_owned())],
         }
     }
 
@@ -43,7 +45,7 @@ impl Entry {
         match self {
             Self::Listed(members) => FormMode::Static(members.clone()),
             Self::Bootstrap => FormMode::Bootstrap { address },
-            Self::Join(_) => FormMode::Await { address },
+            Self::Join(_) | Self::Discover => FormMode::Await { address },
         }
     }
 }
@@ -62,7 +64,7 @@ impl Entrant {
         let spec = match entry {
             Entry::Listed(_) | Entry::Bootstrap => spec.clone(),
             // The cluster has its own; nothing is formed here.
-            Entry::Join(_) => ClusterSpec { replication_factor: 1, ..spec.clone() },
+            Entry::Join(_) | Entry::Discover => ClusterSpec { replication_factor: 1, ..spec.clone() },
         };
         let config = FormConfig {
             node: *node,
@@ -92,49 +94,84 @@ impl Entrant {
     }
 
     /// The map that names this life of the node. Waits for as long as others are missing.
-    pub(super) async fn enter(self, door: &PeerDoor) -> Result<ClusterMap, Error> {
+    pub(super) async fn enter(self, door: &PeerDoor, finder: Option<&Finder>) -> Result<ClusterMap, Error> {
         let fatal = |error: &dyn std::error::Error| Error::Fatal(error.to_string());
-        let others: Vec<String> = match &self.entry {
-            Entry::Join(seeds) => seeds.clone(),
-            Entry::Listed(members) => {
-                let others = members.iter().filter(|(node, _)| *node != self.config.node);
-                others.map(|(_, address)| address.clone()).collect()
+        loop {
+            let found = match self.form_or_find(door, finder).await? {
+                FormOutcome::Formed(map) => return Ok(map),
+                FormOutcome::Join { map } => map,
+            };
+            if let Some(map) = self.join(found, door, finder).await? {
+                let former = Former::formed(self.config, map.clone()).map_err(|error| fatal(&error))?;
+                door.set_former(former);
+                return Ok(map);
             }
-            Entry::Bootstrap => Vec::new(),
-        };
-        let seeker = Seeker { node: self.config.node, incarnation: self.config.incarnation };
-        let outcome = match &self.entry {
-            Entry::Listed(_) | Entry::Bootstrap => network::form::form(door).await,
-            // Init may come from outside, or the others have been in a cluster for long.
-            Entry::Join(_) => tokio::select! {
+        }
+    }
+
+    async fn form_or_find(&self, door: &PeerDoor, finder: Option<&Finder>) -> Result<FormOutcome, Error> {
+        let fatal = |error: &dyn std::error::Error| Error::Fatal(error.to_string());
+        let outcome = match (&self.entry, finder) {
+            (Entry::Bootstrap, _) | (Entry::Listed(_), None) => network::form::form(door).await,
+            // Init may come from outside, the list may vote, or the others have been in a cluster for long.
+            (Entry::Join(_) | Entry::Discover | Entry::Listed(_), _) => tokio::select! {
                 formed = network::form::form(door) => formed,
-                found = find(seeker, async || others.clone()) => {
+                found = find(self.seeker(), async || self.contacts(finder)) => {
                     let map = found.map_err(|error| fatal(&error))?;
+                    let mut former = door.former().lock();
                     // From here on it promises itself to nobody.
-                    door.former().lock().on_found("one of the addresses to join", map.clone());
-                    Ok(FormOutcome::Join { map })
+                    former.on_found("an address that was found", map.clone());
+                    former.outcome().unwrap_or(Ok(FormOutcome::Join { map }))
                 }
             },
         };
-        let found = match outcome.map_err(|error| fatal(&error))? {
-            FormOutcome::Formed(map) => return Ok(map),
-            FormOutcome::Join { map } => map,
-        };
-        tracing::info!(uid = %found.uid, version = found.version, "found a cluster to join");
+        outcome.map_err(|error| fatal(&error))
+    }
+
+    /// The map of the cluster that has taken this node in; `None` when that cluster is gone and another can be formed.
+    async fn join(
+        &self,
+        found: ClusterMap,
+        door: &PeerDoor,
+        finder: Option<&Finder>,
+    ) -> Result<Option<ClusterMap>, Error> {
         let uid = found.uid;
+        tracing::info!(%uid, version = found.version, "found a cluster to join");
+        let others = self.contacts(finder);
         let members = found.members.iter().filter(|(node, _)| **node != self.config.node);
         let everyone: Vec<String> = members.map(|(_, member)| member.address.clone()).chain(others.clone()).collect();
-        let joiner = Joiner { node: self.config.node, member: self.about, seeds: others };
-        let map = tokio::select! {
-            joined = join(&joiner, found) => joined.map_err(|error| fatal(&error))?,
+        let joiner = Joiner { node: self.config.node, member: self.about.clone(), seeds: others };
+        let is_listed = matches!(self.entry, Entry::Listed(_));
+        tokio::select! {
+            joined = join(&joiner, found) => joined.map(Some).map_err(|error| Error::Fatal(error.to_string())),
+            () = network::form::until_gone(door), if is_listed => {
+                tracing::warn!(%uid, "all listed nodes have come back empty: the cluster that was to be joined is gone");
+                Ok(None)
+            }
             // This life may have promised itself to a cluster that was to be; only a new one is free to form another.
-            () = gone(seeker, &everyone, uid) => return Err(Error::Fatal(format!(
+            () = gone(self.seeker(), &everyone, uid), if !is_listed => Err(Error::Fatal(format!(
                 "cluster {uid}, which this node was to join, is gone; start the process again to look for another"
             ))),
+        }
+    }
+
+    fn seeker(&self) -> Seeker {
+        Seeker { node: self.config.node, incarnation: self.config.incarnation }
+    }
+
+    /// Where others may be now.
+    fn contacts(&self, finder: Option<&Finder>) -> Vec<String> {
+        let listed: &[(NodeId, String)] = match &self.entry {
+            Entry::Join(seeds) => return seeds.clone(),
+            Entry::Listed(members) => members,
+            Entry::Bootstrap | Entry::Discover => &[],
         };
-        let former = Former::formed(self.config, map.clone()).map_err(|error| fatal(&error))?;
-        door.set_former(former);
-        Ok(map)
+        let others = listed.iter().filter(|(node, _)| *node != self.config.node);
+        match finder {
+            // Those given by hand are among them.
+            Some(finder) => finder.contacts(),
+            None => others.map(|(_, address)| address.clone()).collect(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod config;
 mod coordinator;
+mod discover;
 mod distributed;
 mod enter;
 mod govern;

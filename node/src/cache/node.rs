@@ -9,6 +9,7 @@ use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
+    discover::Finder,
     enter::{Entrant, Entry},
     moves, pump,
     readers::Readers,
@@ -17,7 +18,7 @@ use super::{
     view::NodeView,
 };
 use crate::{
-    cluster::{ClusterMap, ClusterSpec},
+    cluster::{ClusterMap, ClusterSpec, discovery::ClusterDiscovery},
     error::Error,
     grpc::{ClusterToken, GrpcConfig, GrpcDoor},
     metrics::{MetricsRegistry, NodeMetrics},
@@ -25,7 +26,7 @@ use crate::{
         node::{Event, Health, Limits, Timings},
         runtime::{Runtime, RuntimeConfig, RuntimeHandle},
     },
-    network::{self, NetworkSettings, PeerDoor, Superseded},
+    network::{self, NetworkSettings, PeerDoor, Superseded, find::Seeker},
     partitioning::ShardMap,
     types::{Incarnation, NodeId},
 };
@@ -63,6 +64,8 @@ pub struct NodeOptions {
     pub limits: Limits,
     /// Opens Admin; without one it is closed.
     pub token: Option<ClusterToken>,
+    /// Finds other nodes: while this one looks for its cluster, and afterwards as its switches allow.
+    pub discovery: Option<Arc<dyn ClusterDiscovery>>,
 }
 
 impl NodeOptions {
@@ -79,6 +82,7 @@ pub struct RunningNode {
     view: NodeView,
     metrics: NodeMetrics,
     runtime: Runtime,
+    discovery: Option<Arc<dyn ClusterDiscovery>>,
     stop: CancellationToken,
     grpc: JoinHandle<()>,
 }
@@ -149,8 +153,12 @@ impl StartingNode {
     /// [`Error::Fatal`] when this process can't take part, ever (PROTOCOL 10, 11).
     pub async fn join(self) -> Result<RunningNode, Error> {
         let Self { options, incarnation, entrant, router, view, metrics, door, stop, grpc } = self;
-        let map = match entrant.enter(&door).await {
-            Ok(map) => map,
+        let entered = match Finder::start(&options).await {
+            Ok(finder) => entrant.enter(&door, finder.as_ref()).await.map(|map| (map, finder)),
+            Err(error) => Err(error),
+        };
+        let (map, finder) = match entered {
+            Ok(entered) => entered,
             Err(error) => {
                 view.set_refused(error.to_string());
                 grpc.abort();
@@ -167,6 +175,7 @@ impl StartingNode {
             timings: options.timings,
             limits: options.limits,
             seed: rand::random(),
+            admission: finder.as_ref().map(Finder::admission).unwrap_or_default(),
             network: NetworkSettings::default(),
         };
         let store_config = StoreConfig { capacity: map.settings.capacity, policy: map.settings.eviction };
@@ -184,7 +193,11 @@ impl StartingNode {
         tokio::spawn(follow_fate(handle.clone(), view.clone(), stop.clone()));
         tokio::spawn(pump::run(handle, view.clone(), metrics.clone(), stop.clone()));
         tokio::spawn(moves::run(view.clone(), metrics.clone(), stop.clone()));
-        Ok(RunningNode { router, view, metrics, runtime, stop, grpc })
+        if let Some(finder) = finder {
+            let seeker = Seeker { node: options.node, incarnation };
+            tokio::spawn(finder.follow(seeker, view.clone(), metrics.clone(), stop.clone()));
+        }
+        Ok(RunningNode { router, view, metrics, runtime, discovery: options.discovery, stop, grpc })
     }
 }
 
@@ -236,8 +249,11 @@ impl RunningNode {
     /// Stops. [`Self::resign`] before, or the others wait for an election; close the doors of the caller before, so
     /// that nobody waits for an answer any more.
     pub async fn shutdown(self) {
-        let Self { runtime, stop, mut grpc, .. } = self;
+        let Self { runtime, discovery, stop, mut grpc, .. } = self;
         stop.cancel();
+        if let Some(discovery) = discovery {
+            discovery.shutdown().await;
+        }
         // Requests under way are answered while the shards still run. The door itself lasts as long as the peers'
         // streams, which end with the runtime.
         let _ = tokio::time::timeout(GRPC_DRAIN, &mut grpc).await;

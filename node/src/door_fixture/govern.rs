@@ -1,6 +1,10 @@
 //! The cluster map of the fake node: changed in memory by the real rules, as if the meta group had one voter.
 
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Duration,
+};
 
 use parking_lot::Mutex;
 
@@ -90,6 +94,7 @@ pub(crate) fn healthy(map: &ClusterMap) -> Governing {
         }
     };
     let health = Health {
+        held_back: BTreeSet::new(),
         nodes: map.members.keys().map(|id| (*id, node)).collect(),
         groups: map.groups.iter().map(|(id, set)| (*id, group(set))).collect(),
     };

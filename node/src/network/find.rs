@@ -107,7 +107,10 @@ pub async fn gone(seeker: Seeker, addresses: &[String], uid: ClusterUid) {
 }
 
 /// The map that the node at an address knows; else why there is none.
-pub(super) async fn ask_map(seeker: Seeker, address: &str) -> Result<ClusterMap, String> {
+///
+/// # Errors
+/// Why, in plain words.
+pub async fn ask_map(seeker: Seeker, address: &str) -> Result<ClusterMap, String> {
     let ask = Some(Ask::Probe(true));
     let Seeker { node, incarnation } = seeker;
     let request =

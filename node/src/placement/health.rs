@@ -3,7 +3,7 @@
 //! Kept by the meta leader from reports and sessions, published for Admin. It is what was last heard, never a truth:
 //! a plan that builds on an old one is refused when it is applied, or planned anew.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     checkpoint::ConfState,
@@ -17,6 +17,8 @@ pub struct Health {
     pub nodes: BTreeMap<NodeId, NodeHealth>,
     /// The groups whose leader has reported lately; the others have none, or it can't reach the meta leader.
     pub groups: BTreeMap<GroupId, GroupHealth>,
+    /// Members that nobody has let in yet: no replica goes there, and they count for nothing.
+    pub held_back: BTreeSet<NodeId>,
 }
 
 /// One node.

@@ -43,10 +43,16 @@ pub struct Plan {
 /// The next few changes of the map. Empty actions: all is as it should be, or `waiting_on` says what is missing.
 #[must_use]
 pub fn plan(map: &ClusterMap, health: &Health) -> Plan {
-    let mut planner = planner::Planner::new(map, health);
+    let visible = nodes::without_held_back(map, health);
+    let mut planner = planner::Planner::new(&visible, health);
+    for node in &health.held_back {
+        planner.waiting.note(format!(
+            "node {node} is not let in: auto_add_voters is off (`cremactl undrain {node}` lets it in)"
+        ));
+    }
     planner.set_states();
     planner.cancel_hopeless();
-    if map.settings.migrations_paused {
+    if visible.settings.migrations_paused {
         planner.waiting.note("migrations are paused: nothing is repaired, drained or balanced".to_owned());
     } else {
         planner.keep_meta();

@@ -1,5 +1,7 @@
 //! The states of nodes: who is declared down, who has left, who may take a replica.
 
+use std::borrow::Cow;
+
 use crate::{
     cluster::{
         command::MetaCommand,
@@ -26,6 +28,15 @@ pub(super) fn connected(map: &ClusterMap, health: &Health, node: NodeId) -> bool
 pub(super) fn stays(map: &ClusterMap, node: NodeId) -> bool {
     let state = map.members.get(&node).map(|member| member.state);
     matches!(state, Some(MemberState::Joining | MemberState::Up))
+}
+
+/// The map without the members that are not let in yet: they hold nothing, so nothing else changes.
+pub(super) fn without_held_back<'a>(map: &'a ClusterMap, health: &Health) -> Cow<'a, ClusterMap> {
+    let mut visible = Cow::Borrowed(map);
+    for node in health.held_back.iter().filter(|node| map.members.contains_key(node)) {
+        visible.to_mut().members.remove(node);
+    }
+    visible
 }
 
 /// The members that stay, dead silent ones included.

@@ -70,7 +70,7 @@ pub fn preflight_drain(map: &ClusterMap, health: &Health, drained: &[NodeId]) ->
     if let Some(node) = drained.iter().copied().find(|node| map.incarnation_of(*node).is_none()) {
         return Err(DrainRefusal::NotAMember { node });
     }
-    let mut after = map.clone();
+    let mut after = nodes::without_held_back(map, health).into_owned();
     let members = after.members.iter_mut().filter(|(node, _)| drained.contains(node));
     members.for_each(|(_, member)| member.state = MemberState::Draining);
     let left = nodes::staying(&after).filter(|node| nodes::connected(&after, health, *node)).count();

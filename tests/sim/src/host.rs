@@ -6,7 +6,7 @@ use crema::{
     cluster::map::ClusterMap,
     faults::Faults,
     machine::model::ModelStore,
-    multiraft::node::{Effects, Input, Lanes, Limits, Node, NodeConfig, Timings},
+    multiraft::node::{Admission, Effects, Input, Lanes, Limits, Node, NodeConfig, Timings},
     types::{GroupId, Incarnation, NodeId, Timestamp},
 };
 
@@ -170,6 +170,7 @@ fn start(host: &Host, plan: &Plan, map: Arc<ClusterMap>, seed: u64) -> Node<Mode
             ..Limits::default()
         },
         seed: seed ^ (place as u64) << 48 ^ (host.lives as u64) << 40,
+        admission: Admission::default(),
         faults,
     };
     let make_store = move |_| {

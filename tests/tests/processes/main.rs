@@ -15,3 +15,4 @@ mod membership;
 mod metrics;
 mod pipeline;
 mod shutdown;
+mod verbs;

@@ -6,6 +6,9 @@ use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use crema::{partitioning::DEFAULT_SHARDS, types::NodeId};
 use tracing_subscriber::EnvFilter;
 
+/// Where `start` listens for other nodes by default.
+const DEFAULT_GRPC_PORT: u16 = 7000;
+
 /// A strongly consistent, sharded cache.
 #[derive(Debug, Parser)]
 #[command(version, about)]
@@ -59,6 +62,13 @@ pub(crate) struct Start {
     /// gRPC ports of some nodes of a cluster that this one joins: `host:port,…`. It waits until there is one.
     #[arg(long, value_delimiter = ',', value_parser = address, env = "CREMA_JOIN")]
     pub(crate) join: Vec<String>,
+    /// Finds the nodes of a cluster to join, as --join does, by the records of a headless service: `dns:NAME[:PORT]`. The
+    /// port, 7000 if none is given, goes with A and AAAA records; SRV records of _peer._tcp.NAME have their own.
+    #[arg(long, value_parser = discovery, env = "CREMA_DISCOVERY")]
+    pub(crate) discovery: Option<Discovery>,
+    /// The name server that --discovery asks, `address:port` [default: the system's].
+    #[arg(long, requires = "discovery", env = "CREMA_DNS_SERVER")]
+    pub(crate) dns_server: Option<SocketAddr>,
     /// Forms a new cluster of this node alone; others join it. Only for its first start: it forms another one each time.
     #[arg(long, env = "CREMA_BOOTSTRAP")]
     pub(crate) bootstrap: bool,
@@ -88,6 +98,13 @@ pub(crate) struct Start {
     /// After SIGTERM: when it has not stopped in an orderly way by then, it ends at once.
     #[arg(long, default_value = "30s", value_parser = duration, env = "CREMA_SHUTDOWN_TIMEOUT")]
     pub(crate) shutdown_timeout: Duration,
+}
+
+/// How other nodes are found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Discovery {
+    /// By the records of a name.
+    Dns { name: String, port: u16 },
 }
 
 /// What a cluster is to be; the same on every member.
@@ -177,6 +194,20 @@ fn member(text: &str) -> Result<(NodeId, String), String> {
     Ok((node_id(id)?, self::address(address)?))
 }
 
+/// `dns:NAME` or `dns:NAME:PORT`.
+fn discovery(text: &str) -> Result<Discovery, String> {
+    let rest = text.strip_prefix("dns:").ok_or("a discovery is written dns:NAME or dns:NAME:PORT")?;
+    let (name, port) = match rest.split_once(':') {
+        Some((name, port)) => (name, port.parse().ok().filter(|port| *port != 0)),
+        None => (rest, Some(DEFAULT_GRPC_PORT)),
+    };
+    match port {
+        Some(_) if name.is_empty() => Err(format!("{text:?} has no name; a discovery is written dns:NAME[:PORT]")),
+        Some(port) => Ok(Discovery::Dns { name: name.to_owned(), port }),
+        None => Err(format!("{text:?} has no port (1 to 65535) after its name")),
+    }
+}
+
 /// `host:port`, the host perhaps a name.
 fn address(text: &str) -> Result<String, String> {
     let (host, port) =
@@ -203,6 +234,16 @@ mod tests {
         assert_eq!(address("db-1.svc:7000"), Ok("db-1.svc:7000".to_owned()));
         for wrong in ["", "a", ":1", "a:", "a:0", "a:70000"] {
             assert!(address(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn discoveries_are_parsed_or_refused() {
+        let dns = |name: &str, port| Ok(Discovery::Dns { name: name.to_owned(), port });
+        assert_eq!(discovery("dns:crema.ns.svc"), dns("crema.ns.svc", 7000));
+        assert_eq!(discovery("dns:crema.ns.svc.:7001"), dns("crema.ns.svc.", 7001));
+        for wrong in ["", "crema", "dns:", "dns::7000", "dns:a:", "dns:a:0", "dns:a:b", "dns:a:1:2", "srv:a"] {
+            assert!(discovery(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -73,6 +73,7 @@ async fn listen(dev: &Dev, i: u16, members: Vec<(NodeId, String)>) -> anyhow::Re
         timings: Timings::default(),
         limits: Limits::default(),
         token: None,
+        discovery: None,
     };
     let resp = doors::bind(resp_addr, "Redis clients").await?;
     let http = doors::bind(local(dev.http_port + i), "HTTP").await?;

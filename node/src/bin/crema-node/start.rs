@@ -1,11 +1,15 @@
 //! `crema-node start`: one node of a cluster, until a signal.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use crema::{
     cache::{Entry, NodeOptions, RunningNode, StartingNode, default_replication, default_workers},
-    cluster::{ClusterSpec, map::SharedSettings},
+    cluster::{
+        ClusterSpec,
+        discovery::{ClusterDiscovery, DnsDiscovery},
+        map::SharedSettings,
+    },
     grpc::ClusterToken,
     machine::store::{Capacity, EvictionPolicy},
     multiraft::node::{Limits, Timings},
@@ -15,7 +19,7 @@ use crema::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    args::{Cluster, Eviction, Start},
+    args::{Cluster, Discovery, Eviction, Start},
     doors::{self, Door, RespLimits},
 };
 
@@ -61,27 +65,42 @@ impl StopSignals {
 
 /// How the node is to find its cluster, by the flags.
 fn entry(start: &Start) -> anyhow::Result<Entry> {
-    let Start { node_id, peers, join, bootstrap, .. } = start;
-    match (peers.is_empty(), join.is_empty(), bootstrap) {
-        (false, true, false) => {
+    let Start { node_id, peers, join, discovery, bootstrap, .. } = start;
+    match (peers.is_empty(), join.is_empty(), discovery, bootstrap) {
+        (false, true, None, false) => {
             let holds_own = peers.iter().any(|(id, _)| id == node_id);
             anyhow::ensure!(holds_own, "--peers: it does not hold this node; add {node_id}=host:port, or use --join");
             Ok(Entry::Listed(peers.clone()))
         }
-        (true, false, false) => Ok(Entry::Join(join.clone())),
-        (true, true, true) => Ok(Entry::Bootstrap),
-        (true, true, false) => anyhow::bail!(
+        (true, false, None, false) => Ok(Entry::Join(join.clone())),
+        (true, true, Some(_), false) => Ok(Entry::Discover),
+        (true, true, None, true) => Ok(Entry::Bootstrap),
+        (true, true, None, false) => anyhow::bail!(
             "how to find the cluster is not said: give --peers with all first members, --join with addresses of a \
-             cluster that exists, or --bootstrap to form a new one of this node"
+             cluster that exists, --discovery to find them by name, or --bootstrap to form a new one of this node"
         ),
-        _ => anyhow::bail!("--peers, --join and --bootstrap exclude each other; give one of them"),
+        _ => anyhow::bail!("--peers, --join, --discovery and --bootstrap exclude each other; give one of them"),
     }
+}
+
+/// What finds the others, by the flags.
+fn discovery(start: &Start) -> Option<Arc<dyn ClusterDiscovery>> {
+    let Discovery::Dns { name, port } = start.discovery.as_ref()?;
+    let dns = DnsDiscovery::new(name.clone(), *port);
+    Some(match start.dns_server {
+        Some(server) => Arc::new(dns.with_resolver(server.to_string())),
+        None => Arc::new(dns),
+    })
 }
 
 fn options(start: &Start) -> anyhow::Result<NodeOptions> {
     let entry = entry(start)?;
-    // Who waits for Init does not know yet of how many members: it takes no more replicas than there are.
-    let members = if start.join.is_empty() { start.peers.len().max(1) } else { usize::MAX };
+    let members = match &entry {
+        Entry::Listed(members) => members.len(),
+        Entry::Bootstrap => 1,
+        // Who waits for Init does not know yet of how many members: it takes no more replicas than there are.
+        Entry::Join(_) | Entry::Discover => usize::MAX,
+    };
     let spec = spec(&start.cluster, members);
     let own_in_list = start.peers.iter().find(|(id, _)| *id == start.node_id).map(|(_, address)| address.clone());
     let advertise = start.advertise_addr.clone().or(own_in_list);
@@ -103,6 +122,7 @@ fn options(start: &Start) -> anyhow::Result<NodeOptions> {
         timings: Timings::default(),
         limits: Limits::default(),
         token: start.cluster_token.clone().and_then(ClusterToken::new),
+        discovery: discovery(start),
     })
 }
 

@@ -52,7 +52,7 @@ enum Verb {
     Nodes(nodes::Nodes),
     /// Move every replica away from nodes that are to leave
     Drain(nodes::Drain),
-    /// Take a drain back
+    /// Take a drain back, or let a node in that is joining and waits for it
     Undrain(nodes::OneNode),
     /// Let a node that holds no replica any more leave for good
     Remove(nodes::OneNode),

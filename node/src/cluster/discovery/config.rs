@@ -8,13 +8,15 @@ use std::net::SocketAddr;
 /// membership: additions are still Joins that the cluster checks, removals are proposals that it may refuse.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerManagementConfig {
-    /// Found addresses are contacted, and this node joins through them. Off: only the peers given by hand are.
+    /// Found addresses are contacted, and this node joins through them. Off: only the peers given by hand are; and while
+    /// this node leads the meta group, strangers that ask to join are refused.
     pub auto_add_peers: bool,
     /// A lost peer's address is no longer contacted, and one that is `Down` and holds no replica is proposed as
     /// `Removed`.
     pub auto_remove_peers: bool,
-    /// A joined node that is seen alive is proposed as `Up`, so that the planner may give it voters. Off: it stays
-    /// `Joining` until somebody says so.
+    /// A stranger that has joined becomes `Up`, so that it gets replicas that vote. Off, while this node leads the meta
+    /// group: it stays `Joining`, with a copy of the map and no replica, until an operator lets it in
+    /// (`cremactl undrain NODE`). No stranger is who was given by hand or ever had a replica.
     pub auto_add_voters: bool,
     /// A member that stays lost, and has no stream to the leader, is proposed as `Down`: its replicas are replaced
     /// without waiting for `repair_after_ms`, and it has to come back in a new life.

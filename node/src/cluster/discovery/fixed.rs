@@ -90,6 +90,15 @@ impl ClusterDiscovery for StaticClusterDiscovery {
         self.periodic.watch()
     }
 
+    fn first_members(&self) -> Vec<(NodeId, String)> {
+        self.checks.peers.iter().filter_map(|peer| Some((peer.node?, peer.address.clone()))).collect()
+    }
+
+    /// Those of the list that it was not given the numbers of.
+    fn finds_others(&self) -> bool {
+        self.checks.peers.iter().any(|peer| peer.node.is_none())
+    }
+
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         self.periodic.shutdown()
     }

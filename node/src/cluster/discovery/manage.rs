@@ -1,8 +1,9 @@
 //! From what a discovery finds to what is done about it (pure).
 //!
 //! One [`PeerManager`] runs on each node. Everybody follows its contacts; only the leader of the meta group follows
-//! its proposals. It never decides on membership: a proposal passes through the meta group, which may refuse it, and
-//! a member is given up only when gossip has missed it for long and no stream from it is open.
+//! its proposals, and its [`PeerManager::admission`]. It never decides on membership: a proposal passes through the meta
+//! group, which may refuse it, and a member is given up only when gossip has missed it for long and no stream from it is
+//! open. What it remembers is bounded, whatever strangers tell the gossip.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,11 +13,14 @@ use crate::{
         discovery::{Discovered, PeerManagementConfig, PeerState},
         map::{ClusterMap, Member, MemberState},
     },
+    multiraft::node::Admission,
     types::NodeId,
 };
 
 /// A node is given up after this long without a sign of life: far longer than a failover, shorter than `repair_after`.
 pub const DEFAULT_LOST_AFTER_MS: u64 = 30_000;
+/// Addresses that are contacted; of more, those that are not found at present are forgotten.
+const MAX_CONTACTS: usize = 4_096;
 /// A proposal that did not change the map is made again after this long.
 const PROPOSE_AGAIN_MS: u64 = 5_000;
 
@@ -97,11 +101,11 @@ impl PeerManager {
         self.contacts.iter().map(|(address, node)| (address.as_str(), *node))
     }
 
-    /// Whether a node that has joined and reports may become `Up` without anybody's word: by `auto_add_voters`, or
-    /// because it was given by hand. Whoever marks nodes `Up` asks this.
+    /// Whom the meta leader lets in without anybody's word, while that is this node.
     #[must_use]
-    pub fn admits(&self, node: NodeId) -> bool {
-        self.config.auto_add_voters || node == self.node || self.by_hand.values().any(|peer| *peer == Some(node))
+    pub fn admission(&self) -> Admission {
+        let by_hand = self.by_hand.values().copied().flatten().chain([self.node]).collect();
+        Admission { join: self.config.auto_add_peers, hold: self.config.auto_add_voters, by_hand }
     }
 
     /// What is to be done now. Call it when the discovery, the map or the streams change, and once a second.
@@ -123,6 +127,8 @@ impl PeerManager {
         for node in seen(PeerState::Alive).chain(sight.connected.iter().copied()) {
             self.lost.remove(&node);
         }
+        let member = |node: &NodeId| sight.map.is_some_and(|map| map.members.contains_key(node));
+        self.lost.retain(|node, _| member(node) || sight.found.iter().any(|peer| peer.node == Some(*node)));
     }
 
     fn is_given_up(&self, node: NodeId, mono_ms: u64) -> bool {
@@ -137,13 +143,10 @@ impl PeerManager {
         }
         if !self.config.auto_remove_peers {
             // What was found once stays a contact: a record may come back.
-            wanted.extend(
-                self.contacts
-                    .iter()
-                    .filter(|(address, _)| !wanted.contains_key(*address))
-                    .map(owned)
-                    .collect::<Vec<_>>(),
-            );
+            let room = MAX_CONTACTS.saturating_sub(wanted.len());
+            let before = self.contacts.iter().filter(|(address, _)| !wanted.contains_key(*address));
+            let before: Vec<_> = before.take(room).map(owned).collect();
+            wanted.extend(before);
         }
         let gone = self.contacts.keys().filter(|address| !wanted.contains_key(*address));
         let forget = gone.map(|address| PeerDecision::Forget { address: address.clone() });
@@ -173,7 +176,6 @@ impl PeerManager {
     fn next_state(&self, node: NodeId, member: &Member, sight: &Sight<'_>, map: &ClusterMap) -> Option<MemberState> {
         let lost = self.is_given_up(node, sight.mono_ms);
         match member.state {
-            MemberState::Joining if !lost && self.admits(node) && is_seen(node, sight) => Some(MemberState::Up),
             MemberState::Joining | MemberState::Up | MemberState::Draining => {
                 (lost && self.config.auto_remove_voters && !self.is_cut_off(sight, map)).then_some(MemberState::Down)
             }
@@ -191,11 +193,6 @@ impl PeerManager {
         let lost = living.iter().filter(|node| self.is_given_up(***node, sight.mono_ms)).count();
         lost * 2 >= living.len()
     }
-}
-
-fn is_seen(node: NodeId, sight: &Sight<'_>) -> bool {
-    let alive = |peer: &Discovered| peer.node == Some(node) && peer.state == PeerState::Alive;
-    sight.connected.contains(&node) || sight.found.iter().any(alive)
 }
 
 fn owned((address, node): (&String, &Option<NodeId>)) -> (String, Option<NodeId>) {

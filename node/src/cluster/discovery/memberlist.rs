@@ -44,7 +44,6 @@ pub struct MemberlistDiscovery {
     label: String,
     key: Option<[u8; 32]>,
     settings: Settings,
-    debounce: Duration,
     local: Arc<Local>,
     hints: Arc<watch::Sender<Arc<LeaderHints>>>,
     bound: OnceLock<SocketAddr>,
@@ -57,11 +56,21 @@ struct Local {
     led: Mutex<Led>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Led {
     hints: LeaderHints,
     /// Since when something waits to be told.
     changed: Option<Instant>,
+    debounce: Duration,
+    /// Whoever made the discovery chose `debounce`.
+    is_chosen: bool,
+}
+
+impl Default for Led {
+    fn default() -> Self {
+        let debounce = Duration::from_millis(200);
+        Self { hints: LeaderHints::default(), changed: None, debounce, is_chosen: false }
+    }
 }
 
 impl MemberlistDiscovery {
@@ -86,7 +95,6 @@ impl MemberlistDiscovery {
             label: String::new(),
             key: None,
             settings: Settings::default(),
-            debounce: Duration::from_millis(200),
             local: Arc::default(),
             hints: Arc::default(),
             bound: OnceLock::new(),
@@ -115,10 +123,14 @@ impl MemberlistDiscovery {
         self
     }
 
-    /// How long leader changes are gathered before they are told: `leader_broadcast_debounce_ms` (200).
+    /// How long leader changes are gathered before they are told, instead of `leader_broadcast_debounce_ms` of the cache
+    /// that it is given to, or 200 ms.
     #[must_use]
-    pub fn with_leader_debounce(mut self, debounce: Duration) -> Self {
-        self.debounce = debounce;
+    pub fn with_leader_debounce(self, debounce: Duration) -> Self {
+        {
+            let mut led = self.local.led.lock();
+            (led.debounce, led.is_chosen) = (debounce, true);
+        }
         self
     }
 
@@ -172,7 +184,6 @@ impl MemberlistDiscovery {
             published: self.hints.clone(),
             hints: LeaderHints::default(),
             by_hand: self.by_hand.clone(),
-            debounce: self.debounce,
             swim: Swim::new(self.settings, me, self.config.seed_addrs.clone(), rand::random()),
             envelope: Envelope::new(self.label.clone(), self.key.as_ref()),
             socket,
@@ -238,6 +249,14 @@ impl ClusterDiscovery for MemberlistDiscovery {
         self.config.peer_management
     }
 
+    fn first_members(&self) -> Vec<(NodeId, String)> {
+        self.by_hand.iter().filter_map(|peer| Some((peer.node?, peer.address.clone()))).collect()
+    }
+
+    fn finds_others(&self) -> bool {
+        self.config.enabled
+    }
+
     fn leader_gossip(&self) -> Option<&dyn LeaderGossip> {
         self.config.enabled.then_some(self)
     }
@@ -263,6 +282,13 @@ impl LeaderGossip for MemberlistDiscovery {
         }
     }
 
+    fn set_debounce(&self, debounce: Duration) {
+        let mut led = self.local.led.lock();
+        if !led.is_chosen {
+            led.debounce = debounce;
+        }
+    }
+
     fn hints(&self) -> watch::Receiver<Arc<LeaderHints>> {
         self.hints.subscribe()
     }
@@ -275,7 +301,6 @@ struct Gossip {
     published: Arc<watch::Sender<Arc<LeaderHints>>>,
     hints: LeaderHints,
     by_hand: Vec<Discovered>,
-    debounce: Duration,
     swim: Swim,
     envelope: Envelope,
     socket: UdpSocket,
@@ -354,7 +379,7 @@ impl Gossip {
     /// Puts what this node leads into its record, once changes have rested for the debounce interval.
     fn tell_leaders(&mut self) {
         let mut led = self.local.led.lock();
-        let changed = led.changed.is_some_and(|since| since.elapsed() >= self.debounce);
+        let changed = led.changed.is_some_and(|since| since.elapsed() >= led.debounce);
         if !changed && (!self.rotates || self.told.elapsed() < ROTATE) {
             return;
         }

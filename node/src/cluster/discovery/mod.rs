@@ -4,7 +4,7 @@
 //! forming and joining ask it where to knock, and [`PeerManager`] turns what it reports later into decisions. Nothing
 //! here may propose, vote, or keep a member out.
 
-use std::{fmt, sync::Arc};
+use std::{fmt, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use tokio::sync::watch;
@@ -95,6 +95,18 @@ pub trait ClusterDiscovery: fmt::Debug + Send + Sync + 'static {
         PeerManagementConfig::adding()
     }
 
+    /// The nodes that it was given by hand, by number and address; this node may be among them. A node with no seed nodes
+    /// of its own forms its cluster with these.
+    fn first_members(&self) -> Vec<(NodeId, String)> {
+        Vec::new()
+    }
+
+    /// Whether it may find nodes that it was not given. A node that was given none and has such a discovery joins the
+    /// cluster that is found; otherwise it forms one of its own.
+    fn finds_others(&self) -> bool {
+        true
+    }
+
     /// The door to the gossip of leader hints, for those that gossip.
     fn leader_gossip(&self) -> Option<&dyn LeaderGossip> {
         None
@@ -111,6 +123,9 @@ pub trait LeaderGossip: Send + Sync {
 
     /// This node leads a shard no more.
     fn unset_local_shard_leader(&self, shard: ShardId);
+
+    /// How long leader changes are gathered before they are told, unless it was made with another time.
+    fn set_debounce(&self, debounce: Duration);
 
     /// What was heard from the others: newest epoch of each shard. Those of a lost node are invalidated.
     fn hints(&self) -> watch::Receiver<Arc<LeaderHints>>;

@@ -55,6 +55,10 @@ impl ClusterDiscovery for NoOpClusterDiscovery {
         self.found.subscribe()
     }
 
+    fn finds_others(&self) -> bool {
+        false
+    }
+
     fn shutdown(&self) -> BoxFuture<'_, ()> {
         Box::pin(async {})
     }

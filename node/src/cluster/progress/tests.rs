@@ -161,7 +161,11 @@ fn health(conf: ConfState, matched: u64, snapshot: bool) -> Health {
     let peers = [(ReplicaId(8), PeerHealth { matched, snapshot })].into();
     let group = GroupHealth { leader: ReplicaId(5), conf_version: 9, conf, last: 1_000, peers, ..Default::default() };
     let node = NodeHealth { map_version: 1, ..Default::default() };
-    Health { nodes: (1..=4).map(|id| (NodeId(id), node)).collect(), groups: [(SHARD, group)].into() }
+    Health {
+        nodes: (1..=4).map(|id| (NodeId(id), node)).collect(),
+        groups: [(SHARD, group)].into(),
+        ..Health::default()
+    }
 }
 
 fn next(map: &ClusterMap, health: &Health) -> Option<Phase> {

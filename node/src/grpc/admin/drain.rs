@@ -58,10 +58,14 @@ impl<N: Administer> AdminService<N> {
         check_version(&map, version)?;
         match member(&map, "node", node)?.state {
             MemberState::Up => Ok(changed(&map)),
-            MemberState::Draining => Ok(changed(&*self.set_state(&map, node, MemberState::Up, version).await?)),
-            state @ (MemberState::Joining | MemberState::Down | MemberState::Removed) => {
-                declined(format!("node {node} is {}; only a node that is draining can be undrained", state.name()))
+            // A node that is joining is let in by this, should its cluster not do that by itself.
+            MemberState::Draining | MemberState::Joining => {
+                Ok(changed(&*self.set_state(&map, node, MemberState::Up, version).await?))
             }
+            state @ (MemberState::Down | MemberState::Removed) => declined(format!(
+                "node {node} is {}; only a node that is draining or joining can be undrained",
+                state.name()
+            )),
         }
     }
 

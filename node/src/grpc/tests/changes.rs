@@ -73,6 +73,9 @@ async fn a_drain_is_looked_at_then_begun_then_taken_back() {
     // Once more is no failure, and no change.
     let again = client.undrain(ask(v1::UndrainRequest { node: 4, expected_version: 0 })).await.unwrap().into_inner();
     assert_eq!((again.map_version, door.node.take_committed()), (3, vec![]));
+    door.node.edit_map(|map| map.members.get_mut(&NodeId(4)).unwrap().state = MemberState::Joining);
+    client.undrain(ask(v1::UndrainRequest { node: 4, expected_version: 0 })).await.unwrap();
+    assert_eq!(door.node.take_committed(), [state(4, MemberState::Up)], "a node that waits is let in");
 }
 
 #[tokio::test]
@@ -117,7 +120,7 @@ async fn a_node_leaves_when_it_holds_nothing() {
     client.remove(remove()).await.unwrap();
     assert_eq!(door.node.take_committed(), [], "it has left already");
     let back = client.undrain(ask(v1::UndrainRequest { node: 4, expected_version: 0 })).await;
-    declined(&door, back, "node 4 is removed; only a node that is draining can be undrained");
+    declined(&door, back, "node 4 is removed; only a node that is draining or joining can be undrained");
 }
 
 fn moved(shard: u32, from_node: u64, to_node: u64) -> Request<v1::MoveShardRequest> {

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 
 use crema_api::v1;
 
-use super::{Node, batch::Ticket, conf::conf_from_wire, meta::Change};
+use super::{Node, admit::Admission, batch::Ticket, conf::conf_from_wire, meta::Change};
 use crate::{
     cluster::{
         command::{self, MetaCommand, Refused},
@@ -147,9 +147,12 @@ impl Governor {
     }
 
     /// What is to be committed next: nodes that have come, migrations that have done a step, then the plan.
-    fn decide(&mut self, map: &ClusterMap, faults: Faults) -> Vec<MetaCommand> {
+    fn decide(&mut self, map: &ClusterMap, admission: &Admission, faults: Faults) -> Vec<MetaCommand> {
+        let held_back = map.members.iter().filter(|(node, member)| admission.holds_back(map, **node, member));
+        self.governing.health.held_back = held_back.map(|(node, _)| *node).collect();
         let arrived = map.members.iter().filter(|(node, member)| {
             member.state == MemberState::Joining
+                && !self.governing.health.held_back.contains(node)
                 && self.governing.health.nodes.get(node).is_some_and(|health| health.silent_ms == 0)
         });
         let up = |(node, member): (&NodeId, &Member)| MetaCommand::SetState {
@@ -246,8 +249,11 @@ impl<S: EntryStore> Node<S> {
         self.dirty.insert(GroupId::META);
     }
 
-    /// Why a node may not take the place of its previous life yet: that one lives, or did just now (PROTOCOL 11).
+    /// Why a node may not join: it is a stranger here, or its previous life lives, or did just now (PROTOCOL 11).
     fn join_refusal(&self, node: NodeId, member: &Member) -> Option<String> {
+        if let Some(reason) = self.config.admission.refusal(&self.map, node) {
+            return Some(reason);
+        }
         let present = self.map.incarnation_of(node)?;
         if present == member.incarnation {
             return None;
@@ -297,7 +303,7 @@ impl<S: EntryStore> Node<S> {
             return Vec::new();
         }
         (governor.planned_tick, governor.is_stirred) = (self.tick, false);
-        governor.decide(&self.map, self.config.faults)
+        governor.decide(&self.map, &self.config.admission, self.config.faults)
     }
 
     /// Takes in who is there, and whether enough was heard to plan by.

@@ -23,6 +23,7 @@ use crate::{
     types::{GroupId, Incarnation, NodeId, Now, ReplicaId},
 };
 
+mod admit;
 mod apply;
 mod batch;
 mod beds;
@@ -50,6 +51,7 @@ mod steer;
 mod tests;
 
 pub use self::{
+    admit::Admission,
     batch::Ticket,
     govern::Governing,
     hashes::Health,
@@ -161,6 +163,8 @@ pub struct NodeConfig {
     pub limits: Limits,
     /// Decides every draw.
     pub seed: u64,
+    /// Whom it lets in while it leads the meta group.
+    pub admission: Admission,
     /// Planted bugs; none in production.
     pub faults: Faults,
 }

@@ -49,6 +49,7 @@ fn core(node: u64, life: u128, limits: Limits, map: Arc<ClusterMap>) -> Node<Mod
         timings: Timings::default(),
         limits,
         seed: 1,
+        admission: Admission::default(),
         faults: Faults::none(),
     };
     Node::new(config, map, |_| ModelStore::new())

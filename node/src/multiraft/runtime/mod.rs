@@ -17,7 +17,7 @@ use crate::{
         command::{Op, Outcome},
         store::EntryStore,
     },
-    multiraft::node::{Event, Lanes, Limits, Node, NodeConfig, Timings, lane_of},
+    multiraft::node::{Admission, Event, Lanes, Limits, Node, NodeConfig, Timings, lane_of},
     network::{Network, NetworkSettings, PeerDoor, PeerHandle},
     types::{GroupId, Incarnation, NodeId, ShardId},
 };
@@ -54,6 +54,8 @@ pub struct RuntimeConfig {
     pub limits: Limits,
     /// Decides the election timeouts.
     pub seed: u64,
+    /// Whom this node lets in while it leads the meta group.
+    pub admission: Admission,
     /// The peer network.
     pub network: NetworkSettings,
 }
@@ -158,6 +160,7 @@ impl RuntimeConfig {
             timings: self.timings,
             limits: self.limits,
             seed: self.seed,
+            admission: self.admission.clone(),
             faults: Faults::none(),
         }
     }

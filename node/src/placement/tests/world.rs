@@ -131,7 +131,7 @@ impl World {
             let bytes = self.bytes.get(group).copied().unwrap_or(0);
             (*group, GroupHealth { leader, conf, bytes, conf_version: u64::MAX, ..GroupHealth::default() })
         });
-        Health { nodes: nodes.collect(), groups: groups.collect() }
+        Health { nodes: nodes.collect(), groups: groups.collect(), ..Health::default() }
     }
 
     fn used_bytes(&self, node: NodeId) -> u64 {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{PROPOSE_AGAIN_MS, PeerDecision, PeerManager, Sight};
+use super::{MAX_CONTACTS, PROPOSE_AGAIN_MS, PeerDecision, PeerManager, Sight};
 use crate::{
     cluster::{
         ClusterMap, ClusterSpec,
@@ -11,6 +11,7 @@ use crate::{
         initial::initial_map,
         map::{Member, MemberState, SUPPORTED_LEVELS, SharedSettings},
     },
+    multiraft::node::Admission,
     partitioning::SlotHash,
     types::{ClusterUid, Incarnation, NodeId},
 };
@@ -154,20 +155,29 @@ fn auto_remove_peers_proposes_removed_for_a_down_member_without_replicas() {
 }
 
 #[test]
-fn auto_add_voters_lets_a_joined_node_be_up() {
-    let mut world = World::new(PeerManagementConfig { auto_add_voters: true, ..OFF }, 4);
-    for node in [2, 3, 4] {
-        world.map.members.get_mut(&NodeId(node)).expect("a member").state = MemberState::Joining;
+fn strangers_are_let_in_as_the_switches_say() {
+    let by_hand = || vec![(Some(NodeId(2)), "n2:1".to_owned()), (None, "seed:1".to_owned())];
+    for (auto_add_peers, auto_add_voters) in [(false, false), (true, false), (true, true)] {
+        let config = PeerManagementConfig { auto_add_peers, auto_add_voters, ..OFF };
+        let Admission { join, hold, by_hand } = PeerManager::new(config, NodeId(1), by_hand()).admission();
+        assert_eq!((join, hold), (auto_add_peers, auto_add_voters));
+        assert_eq!(by_hand, BTreeSet::from([NodeId(1), NodeId(2)]));
     }
-    world.see(2, PeerState::Alive).see(3, PeerState::Lost);
-    world.connected.insert(NodeId(4));
-    assert_eq!(world.after(0), ["2 Up", "4 Up"], "seen by gossip, seen by a stream; 3 is neither");
-    assert_eq!(world.after(1), nothing(), "proposed a moment ago");
-    assert_eq!(world.after(PROPOSE_AGAIN_MS), ["2 Up", "4 Up"], "the map has not changed");
-    assert!(world.manager.admits(NodeId(9)));
+}
 
-    let off = PeerManager::new(OFF, NodeId(1), vec![(Some(NodeId(2)), "n2:1".to_owned())]);
-    assert!(off.admits(NodeId(1)) && off.admits(NodeId(2)) && !off.admits(NodeId(3)));
+#[test]
+fn lies_of_the_gossip_take_bounded_memory() {
+    let mut world = World::new(PeerManagementConfig { auto_add_peers: true, ..OFF }, 3);
+    for round in 0..20 {
+        world.found = (0..500).map(|n| Discovered::at(format!("liar-{round}-{n}:1"))).collect();
+        world.found.iter_mut().for_each(|peer| {
+            (peer.node, peer.state) = (Some(NodeId(1_000 + round)), PeerState::Lost);
+        });
+        world.after(1);
+        assert!(world.manager.contacts.len() <= MAX_CONTACTS);
+        assert_eq!(world.manager.lost.len(), 1, "who is neither found nor a member is not remembered");
+    }
+    assert_eq!(world.manager.contacts.len(), MAX_CONTACTS);
 }
 
 #[test]

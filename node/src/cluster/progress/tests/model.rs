@@ -131,7 +131,7 @@ impl Model {
         let group = GroupHealth { conf_version, conf, last: 5, peers, ..Default::default() };
         let node = NodeHealth { map_version: map.version, ..Default::default() };
         let nodes = map.members.keys().map(|id| (*id, node)).collect();
-        let health = Health { nodes, groups: [(SHARD, group)].into() };
+        let health = Health { nodes, groups: [(SHARD, group)].into(), ..Health::default() };
         let Some(migration) = map.migration_of(SHARD) else { return };
         if let Some(command) = next_step(map, migration, &health) {
             self.commit(&command);

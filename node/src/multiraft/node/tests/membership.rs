@@ -224,6 +224,40 @@ fn a_node_that_comes_back_empty_is_repaired() {
 }
 
 #[test]
+fn a_stranger_is_let_in_only_as_far_as_the_switches_say() {
+    let mut cluster = cluster(3);
+    let admit = |cluster: &mut Cluster, join| {
+        let admission = Admission { join, hold: false, by_hand: nodes(&[1, 2, 3]) };
+        cluster.nodes.values_mut().for_each(|node| node.config.admission = admission.clone());
+    };
+    admit(&mut cluster, false);
+    let member = Member { state: MemberState::Joining, ..member(4, 1_004) };
+    let refused = cluster.govern(MetaCommand::Join { node: NodeId(4), member });
+    let is_clear =
+        |error: &GovernError| error.to_string().contains("node 4 is a stranger, and auto_add_peers is off");
+    assert!(refused.as_ref().is_err_and(is_clear), "{refused:?}");
+
+    admit(&mut cluster, true);
+    cluster.join(4, 1_004);
+    cluster.run_ms(10_000);
+    let state = |cluster: &Cluster| cluster.map().members[&NodeId(4)].state;
+    assert_eq!(state(&cluster), MemberState::Joining);
+    assert_eq!(cluster.map().replicas_on(NodeId(4)).count(), 0);
+    let governing = cluster.nodes.values().find_map(Node::governing).expect("somebody governs");
+    assert!(governing.waiting_on[0].contains("node 4 is not let in"), "{:?}", governing.waiting_on);
+
+    let incarnation = Incarnation(1_004);
+    cluster.govern(MetaCommand::SetState { node: NodeId(4), incarnation, state: MemberState::Up }).expect("by hand");
+    cluster.until("node 4 has come", |cluster| cluster.settled() && cluster.has_meta(4));
+    // Who had a replica is no stranger.
+    cluster.kill(NodeId(4));
+    cluster.join(4, 2_004);
+    cluster.until("node 4 is back", |cluster| cluster.settled() && cluster.has_meta(4));
+    assert_eq!(state(&cluster), MemberState::Up);
+    cluster.check();
+}
+
+#[test]
 fn a_second_life_has_to_wait_for_the_end_of_the_first() {
     let mut cluster = cluster(3);
     let leader = cluster.leader_of(META).expect("a leader");
