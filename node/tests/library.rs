@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use crema::{CacheConfig, DistributedCache, Error, MultiRaftCacheConfig, RaftConfig};
+use crema::{
+    CacheConfig, DistributedCache, Error, MemberlistConfig, MemberlistDiscovery, MultiRaftCacheConfig,
+    PeerManagementConfig, RaftConfig, StaticClusterDiscovery,
+};
 
 /// Longer than anything here takes, also on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -198,4 +201,57 @@ async fn wrong_requests_are_refused_by_name() {
     cache.put_with_ttl("k", "v", Duration::MAX).await.expect("a life without an end");
     assert_eq!(cache.consistent_get(b"k").await.expect("read").as_deref(), Some(&b"v"[..]));
     cache.shutdown().await;
+}
+
+/// Gossip on a port of this machine, with everything that adds.
+fn memberlist(gossip: SocketAddr, seeds: Vec<SocketAddr>) -> MemberlistConfig {
+    let peer_management = PeerManagementConfig { auto_add_peers: true, auto_add_voters: true, ..Default::default() };
+    MemberlistConfig {
+        enabled: true,
+        bind_addr: Some(gossip),
+        seed_addrs: seeds,
+        peer_management,
+        ..MemberlistConfig::default()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_members_of_a_discovery_form_and_others_find_them() {
+    let ports = free_addresses(8);
+    let (raft, gossip) = ports.split_at(4);
+    let all: Vec<_> = (1..).zip(raft.iter().copied()).collect();
+    let sharded = MultiRaftCacheConfig { enabled: true, num_shards: 4, ..MultiRaftCacheConfig::default() };
+    let start = |at: usize, peers: &[(u64, SocketAddr)]| {
+        let node = at as u64 + 1;
+        let discovery = MemberlistDiscovery::new(node, raft[at], &memberlist(gossip[at], vec![gossip[0]]), peers);
+        let config = CacheConfig::new(node, raft[at]).with_cluster_discovery(discovery);
+        DistributedCache::new(config.with_multiraft_config(sharded.clone()))
+    };
+    let (one, two, three) =
+        tokio::try_join!(start(0, &all[..3]), start(1, &all[..3]), start(2, &all[..3])).expect("three");
+    one.put("k", "v").await.expect("put");
+    let four = start(3, &[]).await.expect("it is found and taken in");
+    assert_eq!(consistent(&four, "k").await.as_deref(), Some(&b"v"[..]));
+    let coordinator = four.multiraft_coordinator().expect("sharded");
+    until("node 4 has its share", || async {
+        coordinator.shard_info().iter().any(|shard| shard.members.contains(&4))
+    })
+    .await;
+    // The others' discovery has heard of it by gossip.
+    until("three others are known", || async { one.metrics().encode().contains("memberlist_nodes 3") }).await;
+    for cache in [four, three, two, one] {
+        cache.shutdown().await;
+    }
+}
+
+#[tokio::test]
+async fn a_discovery_that_could_never_help_is_refused() {
+    let [raft, gossip] = free_addresses(2)[..] else { panic!("two") };
+    let shy = MemberlistConfig { peer_management: PeerManagementConfig::default(), ..memberlist(gossip, vec![]) };
+    let config = CacheConfig::new(1, raft).with_cluster_discovery(MemberlistDiscovery::new(1, raft, &shy, &[]));
+    let error = DistributedCache::new(config).await.err();
+    assert!(matches!(error, Some(Error::Invalid { field: "auto_add_peers", .. })), "{error:?}");
+    // A list that holds nobody else is a node alone.
+    let alone = CacheConfig::new(1, raft).with_cluster_discovery(StaticClusterDiscovery::new(1, raft, vec![]));
+    DistributedCache::new(alone).await.expect("a cluster of one").shutdown().await;
 }

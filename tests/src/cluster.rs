@@ -184,14 +184,10 @@ impl Cluster {
     /// Their folder can't be made.
     #[must_use]
     pub fn prepare(name: &str, count: usize, further: &[&str]) -> Self {
-        let folder = std::env::temp_dir().join(format!("crema-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).expect("a folder for the logs");
-        eprintln!("logs of the nodes: {}", folder.display());
+        let mut cluster = Self::empty(name, further);
         let all: Vec<(u64, Addresses)> = (1..=count as u64).map(|id| (id, Addresses::free())).collect();
         let peers: Vec<String> = all.iter().map(|(id, at)| format!("{id}={}", at.peer)).collect();
         let replication = count.min(3).to_string();
-        let further = further.iter().map(|&flag| flag.to_owned()).collect();
-        let mut cluster = Self { nodes: Vec::new(), folder, further };
         for (id, addresses) in all {
             let shape =
                 [("--peers", peers.join(",")), ("--shards", "16".to_owned()), ("--replication", replication.clone())];
@@ -200,11 +196,29 @@ impl Cluster {
         cluster
     }
 
+    /// No nodes yet; those that are added get these flags, too.
+    ///
+    /// # Panics
+    /// Their folder can't be made.
+    #[must_use]
+    pub fn empty(name: &str, further: &[&str]) -> Self {
+        let folder = std::env::temp_dir().join(format!("crema-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder for the logs");
+        eprintln!("logs of the nodes: {}", folder.display());
+        let further = further.iter().map(|&flag| flag.to_owned()).collect();
+        Self { nodes: Vec::new(), folder, further }
+    }
+
     /// Adds a node, not started, that will join the others.
     pub fn add(&mut self) -> &mut Node {
         let seeds: Vec<String> = self.nodes.iter().map(|node| node.addresses.peer.to_string()).collect();
+        self.add_with(&[("--join", seeds.join(","))])
+    }
+
+    /// Adds a node, not started, that has these flags of its own.
+    pub fn add_with(&mut self, own: &[(&str, String)]) -> &mut Node {
         let id = self.nodes.last().map_or(1, |node| node.id + 1);
-        self.push(id, Addresses::free(), &[("--join", seeds.join(","))])
+        self.push(id, Addresses::free(), own)
     }
 
     fn push(&mut self, id: u64, addresses: Addresses, shape: &[(&str, String)]) -> &mut Node {

@@ -1,7 +1,8 @@
 //! DNS discovery against a real name server (BIND) on loopback whose records change.
 //!
-//! Run by `tests/run discovery`, which installs the server.
+//! [`DnsDiscovery`] alone is asked here, real nodes that use it in `processes`. Run by `tests/run discovery`, which installs the server.
 
+mod processes;
 mod server;
 
 use std::time::Duration;
