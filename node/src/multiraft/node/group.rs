@@ -285,7 +285,7 @@ impl<S: EntryStore> Group<S> {
             self.hand_back_changes(env);
             self.evictions.forget();
         }
-        self.steering.on_standing(before, standing, self.preferred);
+        self.steering.on_standing(standing, self.preferred);
         self.reads.ask_again(&mut self.replica);
         self.tell_leader(env);
     }

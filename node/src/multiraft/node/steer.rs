@@ -31,22 +31,26 @@ pub(super) struct Steering {
     ready_since: Option<u64>,
     patience_ticks: u64,
     preferred: Option<ReplicaId>,
+    /// Who was last known to lead.
+    last_leader: Option<ReplicaId>,
     /// Whether the node's list of unsteady groups has it.
     listed: bool,
 }
 
 impl Default for Steering {
     fn default() -> Self {
-        Self { ready_since: None, patience_ticks: PATIENCE_TICKS, preferred: None, listed: false }
+        Self { ready_since: None, patience_ticks: PATIENCE_TICKS, preferred: None, last_leader: None, listed: false }
     }
 }
 
 impl Steering {
     /// Another leader, term or role.
-    pub(super) fn on_standing(&mut self, before: Standing, now: Standing, preferred: Option<ReplicaId>) {
+    pub(super) fn on_standing(&mut self, now: Standing, preferred: Option<ReplicaId>) {
         self.ready_since = None;
-        // The preferred one has lost it to this one: perhaps it did not want it.
-        if now.role == Role::Leader && before.leader.is_some() && before.leader == preferred {
+        // The preferred one has lost it to this one: perhaps it did not want it. In between nobody led.
+        let led = self.last_leader;
+        self.last_leader = now.leader.or(led);
+        if now.role == Role::Leader && led != now.leader && led.is_some() && led == preferred {
             self.patience_ticks = (self.patience_ticks * 2).min(MAX_PATIENCE_TICKS);
         }
     }
