@@ -11,6 +11,8 @@ use std::{
 
 use parking_lot::Mutex;
 
+pub(crate) mod govern;
+
 use crate::{
     error::Error,
     machine::{
@@ -21,8 +23,8 @@ use crate::{
     multiraft::{
         execute::{Executor, Request},
         introspect::{
-            Fact, FollowerStatus, Introspect, NodeState, NodeStatus, PeerStatus, ReplicaRole, ShardStatus,
-            ShardTotals,
+            ClusterStatus, Fact, FollowerStatus, Governing, Introspect, NodeState, NodeStatus, PeerStatus,
+            ReplicaRole, ShardStatus, ShardTotals,
         },
     },
     partitioning::{ShardMap, SlotHash},
@@ -47,6 +49,7 @@ struct Inner {
     log: Mutex<Vec<Asked>>,
     unready: Mutex<Option<&'static str>>,
     turns: AtomicU64,
+    meta: govern::Meta,
 }
 
 /// A call of the seam.
@@ -69,8 +72,13 @@ impl FakeNode {
             log: Mutex::default(),
             unready: Mutex::default(),
             turns: AtomicU64::new(0),
+            meta: govern::Meta::default(),
         };
         Self { inner: Arc::new(inner) }
+    }
+
+    fn meta(&self) -> &govern::Meta {
+        &self.inner.meta
     }
 
     pub(crate) fn set_address(&self, address: String) {
@@ -175,9 +183,24 @@ impl Introspect for FakeNode {
                 bytes: machine.weight_bytes(),
                 state_hash: format!("{:032x}", machine.state_hash()),
                 followers: vec![FollowerStatus { node: 2, matched: applied, lag_entries: 0 }],
+                health: "serving",
+                ops_per_second: 0.5,
             }
         };
         (0..).zip(&self.inner.machines).map(status).collect()
+    }
+
+    fn cluster(&self) -> Option<ClusterStatus> {
+        let map = self.meta().map.lock().clone()?;
+        Some(ClusterStatus::new(&map, self.meta_leader(), self.governing().as_deref(), 1_000))
+    }
+
+    fn governing(&self) -> Option<Arc<Governing>> {
+        self.meta().governing.lock().clone()
+    }
+
+    fn meta_leader(&self) -> Option<NodeId> {
+        *self.meta().leader.lock()
     }
 
     fn leader(&self, shard: ShardId) -> Option<NodeId> {

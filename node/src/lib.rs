@@ -21,5 +21,18 @@ pub mod placement;
 pub mod resp;
 pub mod types;
 
-pub use cache::{CacheConfig, DistributedCache, MultiRaftCacheConfig, NodeId, RaftConfig};
+pub use cache::{
+    CacheConfig, DistributedCache, MultiRaftBuilder, MultiRaftCacheConfig, MultiRaftCoordinator, MultiRaftStats,
+    NodeId, RaftConfig, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
+};
+#[cfg(feature = "discovery-dns")]
+pub use cluster::discovery::DnsDiscovery;
+#[cfg(feature = "memberlist")]
+pub use cluster::discovery::MemberlistDiscovery;
+pub use cluster::discovery::{
+    ClusterDiscovery, MemberlistConfig, NoOpClusterDiscovery, PeerManagementConfig, StaticClusterDiscovery,
+};
+pub use cluster::map::{Phase as MigrationPhase, Reason as MigrationReason};
 pub use error::{Error, Result};
+pub use multiraft::introspect::MigrationProgress;
+pub use types::ShardId;

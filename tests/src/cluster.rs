@@ -128,11 +128,38 @@ impl Node {
     }
 }
 
+impl Node {
+    /// How many shards it holds a replica of, and how many it leads.
+    fn hosted_and_led(&self) -> Option<(u64, u64)> {
+        let page = self.status()?;
+        let count = |name: &str| page.pointer(&format!("/node/shards/{name}"))?.as_u64();
+        Some((count("local")?, count("led")?))
+    }
+
+    /// How many shards it holds a replica of.
+    #[must_use]
+    pub fn hosted(&self) -> Option<u64> {
+        Some(self.hosted_and_led()?.0)
+    }
+
+    /// Whether every shard that it leads has so many voters and no learner, and it knows of no migration.
+    fn is_settled(&self, replicas: usize) -> Option<bool> {
+        let page = self.status()?;
+        let migrations = page.pointer("/cluster/migrations")?.as_array()?;
+        let shards = page.pointer("/shards")?.as_array()?;
+        let count = |shard: &Value, name: &str| shard.get(name).and_then(Value::as_array).map_or(0, Vec::len);
+        let sound = |shard: &Value| count(shard, "voters") == replicas && count(shard, "learners") == 0;
+        Some(migrations.is_empty() && shards.iter().all(sound))
+    }
+}
+
 /// A cluster of processes, all killed when dropped.
 #[derive(Debug)]
 pub struct Cluster {
     /// The nodes by rising NodeId, from 1.
     pub nodes: Vec<Node>,
+    folder: PathBuf,
+    further: Vec<String>,
 }
 
 impl Cluster {
@@ -163,22 +190,54 @@ impl Cluster {
         let all: Vec<(u64, Addresses)> = (1..=count as u64).map(|id| (id, Addresses::free())).collect();
         let peers: Vec<String> = all.iter().map(|(id, at)| format!("{id}={}", at.peer)).collect();
         let replication = count.min(3).to_string();
-        let nodes = all.into_iter().map(|(id, addresses)| {
-            let own = [
-                ("--node-id", id.to_string()),
-                ("--peer-addr", addresses.peer.to_string()),
-                ("--resp-addr", addresses.resp.to_string()),
-                ("--http-addr", addresses.http.to_string()),
-                ("--peers", peers.join(",")),
-                ("--shards", "16".to_owned()),
-                ("--replication", replication.clone()),
-            ];
-            let own = own.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value]);
-            let flags =
-                ["start".to_owned()].into_iter().chain(own).chain(further.iter().map(|&flag| flag.to_owned()));
-            Node { id, addresses, flags: flags.collect(), process: None, folder: folder.clone(), starts: 0 }
+        let further = further.iter().map(|&flag| flag.to_owned()).collect();
+        let mut cluster = Self { nodes: Vec::new(), folder, further };
+        for (id, addresses) in all {
+            let shape =
+                [("--peers", peers.join(",")), ("--shards", "16".to_owned()), ("--replication", replication.clone())];
+            cluster.push(id, addresses, &shape);
+        }
+        cluster
+    }
+
+    /// Adds a node, not started, that will join the others.
+    pub fn add(&mut self) -> &mut Node {
+        let seeds: Vec<String> = self.nodes.iter().map(|node| node.addresses.peer.to_string()).collect();
+        let id = self.nodes.last().map_or(1, |node| node.id + 1);
+        self.push(id, Addresses::free(), &[("--join", seeds.join(","))])
+    }
+
+    fn push(&mut self, id: u64, addresses: Addresses, shape: &[(&str, String)]) -> &mut Node {
+        let own = [
+            ("--node-id", id.to_string()),
+            ("--peer-addr", addresses.peer.to_string()),
+            ("--resp-addr", addresses.resp.to_string()),
+            ("--http-addr", addresses.http.to_string()),
+            // No proxy stands in front.
+            ("--linger", "200ms".to_owned()),
+        ];
+        let own = own.iter().chain(shape).flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]);
+        let flags = ["start".to_owned()].into_iter().chain(own).chain(self.further.iter().cloned());
+        let folder = self.folder.clone();
+        self.nodes.push(Node { id, addresses, flags: flags.collect(), process: None, folder, starts: 0 });
+        self.nodes.last_mut().expect("one was just added")
+    }
+
+    /// Waits until the nodes at these places, and only they, hold every shard: `replicas` voters each, no learner, no
+    /// migration under way, spread and led evenly.
+    pub fn wait_balanced(&self, places: &[usize], replicas: usize) {
+        wait_for("a balanced cluster", || {
+            let counts: Option<Vec<(u64, u64)>> =
+                places.iter().map(|&place| self.nodes[place].hosted_and_led()).collect();
+            let counts = counts?;
+            let even = |of: fn(&(u64, u64)) -> u64| {
+                let all: Vec<u64> = counts.iter().map(of).collect();
+                (all.iter().max()? - all.iter().min()? <= 1).then(|| all.iter().sum::<u64>())
+            };
+            let (hosted, led) = (even(|count| count.0)?, even(|count| count.1)?);
+            let settled = self.nodes[*places.first()?].is_settled(replicas)?;
+            (hosted == 16 * replicas as u64 && led == 16 && settled).then_some(())
         });
-        Self { nodes: nodes.collect() }
     }
 
     /// Where Redis clients connect, in the order of the nodes.

@@ -52,8 +52,11 @@ pub struct Load {
 pub struct Told {
     /// The history.
     pub calls: Vec<Call>,
-    /// Failures by their text.
+    /// Failures by their text, as an application sees them through a client that reconnects: a connection that was
+    /// closed is one only when the next attempts, one at each address, don't succeed either.
     pub errors: BTreeMap<String, u64>,
+    /// Closed connections that a reconnect made good.
+    pub reconnects: u64,
     /// The longest time between two answers of one client.
     pub longest_pause: Duration,
 }
@@ -107,7 +110,8 @@ impl Load {
 
 impl Told {
     fn add(&mut self, other: Self) {
-        let Self { calls, errors, longest_pause } = other;
+        let Self { calls, errors, reconnects, longest_pause } = other;
+        self.reconnects += reconnects;
         self.calls.extend(calls);
         for (text, count) in errors {
             *self.errors.entry(text).or_default() += count;
@@ -126,8 +130,9 @@ impl Told {
         }
         let pause_ms = self.longest_pause.as_millis();
         println!(
-            "{name}: {} calls, longest pause of a client {pause_ms} ms, errors {:?}",
+            "{name}: {} calls, longest pause of a client {pause_ms} ms, {} reconnects, errors {:?}",
             self.calls.len(),
+            self.reconnects,
             self.errors
         );
         let judged = by_key.into_iter().map(|(key, calls)| match key < REGISTERS {
@@ -189,6 +194,8 @@ struct Client {
     shared: Arc<Shared>,
     draw: u64,
     attempts: usize,
+    /// Since the last answer.
+    failures: usize,
     last_answer: Instant,
     told: Told,
 }
@@ -196,7 +203,7 @@ struct Client {
 impl Client {
     fn new(number: usize, shared: Arc<Shared>) -> Self {
         let draw = number as u64 + 1;
-        Self { number, shared, draw, attempts: 0, last_answer: Instant::now(), told: Told::default() }
+        Self { number, shared, draw, attempts: 0, failures: 0, last_answer: Instant::now(), told: Told::default() }
     }
 
     fn run(mut self) -> Told {
@@ -273,10 +280,17 @@ impl Client {
         let now = Instant::now();
         self.told.longest_pause = self.told.longest_pause.max(now - self.last_answer);
         self.last_answer = now;
+        self.failures = 0;
         self.shared.answered[self.number].fetch_add(1, Ordering::Relaxed);
     }
 
     fn failed(&mut self, doing: &str, error: &RedisError) {
+        self.failures += 1;
+        let closed = error.is_connection_dropped() || error.is_connection_refusal();
+        if closed && self.failures <= self.shared.addrs.len() {
+            self.told.reconnects += 1;
+            return;
+        }
         let text = format!("{doing}: {}", error.code().map_or_else(|| error.to_string(), str::to_owned));
         *self.told.errors.entry(text).or_default() += 1;
     }

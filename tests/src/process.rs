@@ -18,6 +18,8 @@ pub enum Signal {
     Term,
     /// As Ctrl-C.
     Int,
+    /// Read your files again, to those that do.
+    Hup,
     /// Stand still.
     Stop,
     /// Go on.
@@ -30,6 +32,7 @@ impl Signal {
             Self::Kill => "KILL",
             Self::Term => "TERM",
             Self::Int => "INT",
+            Self::Hup => "HUP",
             Self::Stop => "STOP",
             Self::Cont => "CONT",
         }
@@ -60,6 +63,17 @@ impl Process {
     #[must_use]
     pub fn start_example(name: &str, args: &[String], output: &Path) -> Self {
         Self::spawn(&beside_this_test(&format!("examples/{name}"), "--examples"), args, output)
+    }
+
+    /// Starts a program of the system, which `tests/run` installs.
+    ///
+    /// # Panics
+    /// It can't be started.
+    #[must_use]
+    pub fn start_system(program: &str, args: &[String], output: &Path) -> Self {
+        // Servers are where an ordinary user's shell does not look.
+        let path = Path::new("/usr/sbin").join(program);
+        Self::spawn(if path.exists() { &path } else { Path::new(program) }, args, output)
     }
 
     fn spawn(path: &Path, args: &[String], output: &Path) -> Self {

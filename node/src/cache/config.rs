@@ -11,7 +11,7 @@ use crate::{
     types::NodeId as Member,
 };
 
-use super::node::NodeOptions;
+use super::{enter::Entry, node::NodeOptions};
 
 /// A member's number, as users write it: 1 and up.
 pub type NodeId = u64;
@@ -129,6 +129,10 @@ impl CacheConfig {
         self
     }
 
+    pub(super) fn is_sharded(&self) -> bool {
+        self.multiraft.enabled
+    }
+
     /// The checked form.
     pub(super) fn into_options(self) -> Result<NodeOptions, Error> {
         let invalid = |field: &'static str, reason: String| Err(Error::Invalid { field, reason });
@@ -175,8 +179,11 @@ impl CacheConfig {
                     ..SharedSettings::default()
                 },
             },
-            members,
+            advertise: self.raft_addr.to_string(),
+            entry: Entry::Listed(members),
             client_address: String::new(),
+            host: String::new(),
+            zone: String::new(),
             workers: default_workers(num_shards),
             timings: Timings {
                 tick_ms: tick_interval_ms,

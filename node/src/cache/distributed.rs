@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{config::CacheConfig, node::RunningNode, router::Router};
+use super::{config::CacheConfig, coordinator::MultiRaftCoordinator, node::RunningNode, router::Router};
 use crate::{
     error::{Error, Result},
     machine::command::{Command, Condition, Expiry, Found, Op, Outcome, Put, Query},
@@ -32,6 +32,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub struct DistributedCache {
     router: Router,
     metrics: MetricsRegistry,
+    coordinator: Option<MultiRaftCoordinator>,
     node: tokio::sync::Mutex<Option<RunningNode>>,
 }
 
@@ -42,10 +43,12 @@ impl DistributedCache {
     /// [`Error::Invalid`] names a wrong field of the configuration; [`Error::Fatal`] says why this process can't
     /// take part.
     pub async fn new(config: CacheConfig) -> Result<Self> {
+        let sharded = config.is_sharded();
         let node = RunningNode::start(config.into_options()?).await?;
         let router = node.router().clone();
         let metrics = node.metrics().registry.clone();
-        Ok(Self { router, metrics, node: tokio::sync::Mutex::new(Some(node)) })
+        let coordinator = sharded.then(|| MultiRaftCoordinator::new(router.clone(), node.view().clone(), None));
+        Ok(Self { router, metrics, coordinator, node: tokio::sync::Mutex::new(Some(node)) })
     }
 
     /// The value on this node, at once: one that was committed, perhaps an old one, or `None`. Takes no lock and no
@@ -123,6 +126,12 @@ impl DistributedCache {
     #[must_use]
     pub fn router(&self) -> &Router {
         &self.router
+    }
+
+    /// The shards; `None` in the mode with one Raft group.
+    #[must_use]
+    pub fn multiraft_coordinator(&self) -> Option<&MultiRaftCoordinator> {
+        self.coordinator.as_ref()
     }
 
     /// The node's metrics.

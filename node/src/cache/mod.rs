@@ -2,16 +2,28 @@
 //! Moka tier, and the library's [`DistributedCache`]. The only module that knows Moka.
 
 mod config;
+mod coordinator;
 mod distributed;
+mod enter;
+mod govern;
+mod initiate;
+mod moves;
 mod node;
 mod pump;
+mod rates;
+mod readers;
+mod ready;
 mod router;
 pub mod store;
 mod view;
 
 pub use self::{
     config::{CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, default_replication, default_workers},
+    coordinator::{
+        MultiRaftBuilder, MultiRaftCoordinator, MultiRaftStats, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
+    },
     distributed::DistributedCache,
+    enter::Entry,
     node::{NodeOptions, RunningNode, StartingNode},
     router::Router,
     view::NodeView,

@@ -5,30 +5,29 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
-use parking_lot::Mutex;
-
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    pump,
+    enter::{Entrant, Entry},
+    moves, pump,
+    readers::Readers,
     router::{Joined, Router},
-    store::{StoreConfig, entry_store},
+    store::StoreConfig,
     view::NodeView,
 };
 use crate::{
-    cluster::{ClusterMap, ClusterSpec, FormConfig, FormError, FormMode, FormOutcome, Former},
+    cluster::{ClusterMap, ClusterSpec},
     error::Error,
-    faults::Faults,
     grpc::{ClusterToken, GrpcConfig, GrpcDoor},
     metrics::{MetricsRegistry, NodeMetrics},
     multiraft::{
         node::{Event, Health, Limits, Timings},
-        runtime::{Runtime, RuntimeConfig},
+        runtime::{Runtime, RuntimeConfig, RuntimeHandle},
     },
     network::{self, NetworkSettings, PeerDoor},
     partitioning::ShardMap,
-    types::{ClusterUid, GroupId, Incarnation, NodeId},
+    types::{Incarnation, NodeId},
 };
 
 /// How long leaderships may take to move when the node stops.
@@ -44,12 +43,18 @@ pub struct NodeOptions {
     pub node: NodeId,
     /// Where the gRPC port listens: peers, `crema.v1.Cache` and `crema.v1.Admin`.
     pub listen: SocketAddr,
-    /// Every member, this one included, with the address of its gRPC port.
-    pub members: Vec<(NodeId, String)>,
+    /// The gRPC port as other nodes reach it: a name and port.
+    pub advertise: String,
+    /// How it comes to be part of a cluster.
+    pub entry: Entry,
     /// What the cluster is to be, should it be formed now.
     pub spec: ClusterSpec,
     /// Where Redis clients reach this node; empty when they don't.
     pub client_address: String,
+    /// The machine that it runs on; empty when unknown. Two replicas of a shard avoid one host.
+    pub host: String,
+    /// Its zone; empty when unknown. The replicas of a shard are spread over zones.
+    pub zone: String,
     /// Worker threads; at least 1.
     pub workers: u32,
     /// The Raft clock.
@@ -60,12 +65,19 @@ pub struct NodeOptions {
     pub token: Option<ClusterToken>,
 }
 
+impl NodeOptions {
+    /// How many members there are at first, should a cluster be formed now.
+    #[must_use]
+    pub fn first_members(&self) -> usize {
+        self.entry.listed((self.node, &self.advertise)).len()
+    }
+}
+
 /// A node that takes part in its cluster.
 pub struct RunningNode {
     router: Router,
     view: NodeView,
     metrics: NodeMetrics,
-    map: ClusterMap,
     runtime: Runtime,
     stop: CancellationToken,
     grpc: JoinHandle<()>,
@@ -75,6 +87,7 @@ pub struct RunningNode {
 pub struct StartingNode {
     options: NodeOptions,
     incarnation: Incarnation,
+    entrant: Entrant,
     router: Router,
     view: NodeView,
     metrics: NodeMetrics,
@@ -88,28 +101,14 @@ impl StartingNode {
     /// with `Unavailable`.
     pub async fn listen(options: NodeOptions) -> Result<Self, Error> {
         let incarnation = Incarnation(rand::random());
-        let spec = options.spec.clone();
-        let addresses: BTreeMap<NodeId, String> = options.members.iter().cloned().collect();
-        let former = Former::new(FormConfig {
-            node: options.node,
-            incarnation,
-            mode: FormMode::Static(options.members.clone()),
-            uid: ClusterUid(rand::random()),
-            spec: spec.clone(),
-            host: String::new(),
-            zone: String::new(),
-            client_address: options.client_address.clone(),
-            faults: Faults::none(),
-        });
-        let former = former.map_err(|error| {
-            let field = if matches!(error, FormError::BadList { .. }) { "peers" } else { "cluster settings" };
-            Error::Invalid { field, reason: error.to_string() }
-        })?;
+        let (entrant, former) = Entrant::new(&options, incarnation)?;
+        let listed = options.entry.listed((options.node, &options.advertise));
+        let addresses: BTreeMap<NodeId, String> = listed.into_iter().collect();
         let listener = TcpListener::bind(options.listen).await;
         let listener =
             listener.map_err(|error| Error::Fatal(format!("listen for peers on {}: {error}", options.listen)))?;
-        let router = Router::new(ShardMap::new(spec.slot_hash, spec.num_shards));
-        let view = NodeView::new(options.node, incarnation, addresses);
+        let router = Router::new(ShardMap::new(options.spec.slot_hash, options.spec.num_shards));
+        let view = NodeView::new(options.node, incarnation, addresses, options.spec.clone());
         let metrics = NodeMetrics::new(&MetricsRegistry::new());
         let door = PeerDoor::new(former);
         let mut grpc = GrpcDoor::new(router.clone(), view.clone(), &metrics, options.token.clone());
@@ -122,7 +121,7 @@ impl StartingNode {
                 tracing::error!(%error, "the gRPC door has failed");
             }
         });
-        Ok(Self { options, incarnation, router, view, metrics, door, stop, grpc })
+        Ok(Self { options, incarnation, entrant, router, view, metrics, door, stop, grpc })
     }
 
     /// What the node tells about itself; of use before it has joined.
@@ -143,31 +142,24 @@ impl StartingNode {
         &self.router
     }
 
-    /// Forms the cluster with the other listed nodes, or learns that it takes part in one. Waits for as long as
-    /// others are missing.
+    /// Forms the cluster with the other listed nodes, or joins the one that there is; a node that has lost its memory
+    /// joins as a new incarnation. Waits for as long as others are missing.
     ///
     /// # Errors
-    /// [`Error::Fatal`] when this process must not take part: above all when the cluster remembers another life of
-    /// this node, whose memory is gone (PROTOCOL 10, 11).
+    /// [`Error::Fatal`] when this process can't take part, ever (PROTOCOL 10, 11).
     pub async fn join(self) -> Result<RunningNode, Error> {
-        let Self { options, incarnation, router, view, metrics, door, stop, grpc } = self;
-        let refused = match network::form::form(&door).await {
-            Ok(FormOutcome::Formed(map)) => Ok(map),
-            Ok(FormOutcome::Join { map }) => Err(format!(
-                "node {} (incarnation {incarnation}) is not in cluster {}, and can't join a cluster that runs yet",
-                options.node, map.uid
-            )),
-            Err(error) => Err(error.to_string()),
-        };
-        let map = match refused {
+        let Self { options, incarnation, entrant, router, view, metrics, door, stop, grpc } = self;
+        let map = match entrant.enter(&door).await {
             Ok(map) => map,
-            Err(reason) => {
-                view.set_refused(reason.clone());
+            Err(error) => {
+                view.set_refused(error.to_string());
                 grpc.abort();
-                return Err(Error::Fatal(reason));
+                return Err(error);
             }
         };
-        warn_of_differences(&options.spec, &map);
+        if matches!(options.entry, Entry::Listed(_)) {
+            warn_of_differences(&options.spec, &map);
+        }
         let config = RuntimeConfig {
             node: options.node,
             incarnation,
@@ -177,28 +169,22 @@ impl StartingNode {
             seed: rand::random(),
             network: NetworkSettings::default(),
         };
-        let readers: Arc<Mutex<Vec<_>>> = Arc::new(Mutex::new((0..map.num_shards).map(|_| None).collect()));
-        let places = readers.clone();
         let store_config = StoreConfig { capacity: map.settings.capacity, policy: map.settings.eviction };
-        let (runtime, events) = Runtime::start(config, &map, &door, move |group: GroupId| {
-            let (store, reader) = entry_store(store_config);
-            let mut places = places.lock();
-            if let Some(place) = group.shard().and_then(|shard| places.get_mut(shard as usize)) {
-                *place = Some(reader);
-            }
-            store
-        });
+        let readers = Arc::new(Readers::new(map.num_shards, store_config));
+        let (runtime, events) = Runtime::start(config, &map, &door, readers.clone());
         let handle = runtime.handle();
-        view.set_joined(map.clone(), handle.clone());
+        view.set_joined(handle.clone());
         router.join(Joined {
             runtime: handle.clone(),
             shard_map: map.shard_map().into(),
-            readers: std::mem::take(&mut readers.lock()),
+            readers,
             metrics: metrics.clone(),
         });
         tokio::spawn(log_events(events));
-        tokio::spawn(pump::run(handle, metrics.clone(), stop.clone()));
-        Ok(RunningNode { router, view, metrics, map, runtime, stop, grpc })
+        tokio::spawn(follow_fate(handle.clone(), view.clone(), stop.clone()));
+        tokio::spawn(pump::run(handle, view.clone(), metrics.clone(), stop.clone()));
+        tokio::spawn(moves::run(view.clone(), metrics.clone(), stop.clone()));
+        Ok(RunningNode { router, view, metrics, runtime, stop, grpc })
     }
 }
 
@@ -229,10 +215,16 @@ impl RunningNode {
         &self.metrics
     }
 
-    /// The cluster.
+    /// The cluster, as this node has it applied.
     #[must_use]
-    pub fn map(&self) -> &ClusterMap {
-        &self.map
+    pub fn map(&self) -> Arc<ClusterMap> {
+        self.runtime.handle().map()
+    }
+
+    /// Resolves when the cluster has no place for this life of the node any more, and says why: another life of it has
+    /// joined, or it was declared down or removed. It answers nothing then; only a new process can take part again.
+    pub fn superseded(&self) -> impl Future<Output = String> + Send + use<> {
+        self.runtime.handle().peers().superseded()
     }
 
     /// Hands every leadership over, while the doors still answer; at most some seconds.
@@ -268,6 +260,16 @@ fn warn_of_differences(wanted: &ClusterSpec, map: &ClusterMap) {
             ?formed,
             "this node was started with other settings than its cluster has; the cluster's hold"
         );
+    }
+}
+
+/// Stops answering when the cluster has no place for this node any more (PROTOCOL 11).
+async fn follow_fate(runtime: RuntimeHandle, view: NodeView, stop: CancellationToken) {
+    let superseded = runtime.peers().superseded();
+    if let Some(reason) = stop.run_until_cancelled(superseded).await {
+        tracing::error!(reason, "this node takes no part in its cluster any more");
+        runtime.fall_silent();
+        view.set_refused(reason);
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use futures::future::join_all;
 
-use super::store::Reader;
+use super::{readers::Readers, store::Reader};
 use crate::{
     error::Error,
     machine::{
@@ -27,7 +27,7 @@ use crate::{
         runtime::RuntimeHandle,
     },
     partitioning::ShardMap,
-    types::{MAX_KEY_BYTES, MAX_VALUE_BYTES, ShardId, Timestamp},
+    types::{LogIndex, MAX_KEY_BYTES, MAX_VALUE_BYTES, ShardId, Timestamp},
 };
 
 /// Operations of one shard that go into one log entry at most: below the entry's limit by more than any framing.
@@ -37,8 +37,7 @@ const MAX_CALL_BYTES: usize = 10 << 20;
 pub(super) struct Joined {
     pub(super) runtime: RuntimeHandle,
     pub(super) shard_map: Arc<ShardMap>,
-    /// By shard; `None` where no replica is here.
-    pub(super) readers: Vec<Option<Reader>>,
+    pub(super) readers: Arc<Readers>,
     pub(super) metrics: NodeMetrics,
 }
 
@@ -94,32 +93,22 @@ impl Router {
 }
 
 impl Joined {
-    fn reader(&self, shard: ShardId) -> Option<&Reader> {
-        let reader = self.readers.get(shard as usize)?.as_ref()?;
-        self.runtime.board().is_serving(shard).then_some(reader)
+    /// Looks at what this node has published of a shard, if a replica is here and has published anything: a new one
+    /// that waits for its first snapshot knows nothing.
+    fn with_reader<T>(&self, shard: ShardId, look: impl FnOnce(&Reader) -> T) -> Option<T> {
+        let place = self.readers.of(shard)?;
+        let reader = place.as_deref()?;
+        let speaks = self.runtime.board().is_serving(shard) && reader.published().0 > LogIndex(0);
+        speaks.then(|| look(reader))
     }
 
     fn visible(&self, shard: ShardId, key: &[u8], clock: Timestamp) -> Option<Arc<Entry>> {
-        let reader = self.reader(shard)?;
-        reader.get(key).filter(|entry| entry.expires_at().is_none_or(|at| at > clock.max(reader.published().1)))
+        self.with_reader(shard, |reader| visible(reader, key, clock)).flatten()
     }
 
     fn local(&self, shard: ShardId, query: &Query) -> Option<Outcome> {
-        let reader = self.reader(shard)?;
-        let clock = self.runtime.now().wall.max(reader.published().1);
-        match query {
-            Query::Get { key }
-            | Query::GetRange { key, .. }
-            | Query::Strlen { key }
-            | Query::Exists { key }
-            | Query::Meta { key } => read::answer_key(query, self.visible(shard, key, clock).as_deref(), clock),
-            Query::Size => Some(Outcome::Count(reader.len() as u64)),
-            Query::Multi(parts) => {
-                parts.iter().map(|part| self.local(shard, part)).collect::<Option<_>>().map(Outcome::Many)
-            }
-            // These need the order of the keys, which only the worker has.
-            Query::Scan { .. } | Query::RandomKey { .. } => None,
-        }
+        let wall = self.runtime.now().wall;
+        self.with_reader(shard, |reader| local(reader, query, wall)).flatten()
     }
 
     /// A linearizable read that nobody else can make stale: this node leads and is the shard's only voter, so what
@@ -129,17 +118,8 @@ impl Joined {
         if !self.runtime.board().is_sole(shard) {
             return None;
         }
-        let reader = self.reader(shard)?;
-        let entry = reader.get(key);
-        let clock = match entry.as_ref().and_then(|entry| entry.expires_at()) {
-            None => Timestamp(0),
-            Some(at) => {
-                let now = self.runtime.now().wall.max(reader.published().1);
-                // PROTOCOL 2: it may be hidden only once log time has passed it.
-                (at > now).then_some(now)?
-            }
-        };
-        Some(Outcome::Value(entry.map(|entry| read::found(&entry, clock))))
+        let wall = self.runtime.now().wall;
+        self.with_reader(shard, |reader| alone(reader, key, wall)).flatten()
     }
 
     async fn execute(&self, requests: Vec<Request>, timeout: Duration) -> Results {
@@ -232,6 +212,41 @@ impl Joined {
             self.metrics.raft_proposal_latency.observe(begun.elapsed());
         }
     }
+}
+
+/// An entry that is not expired by a clock, or by what the shard itself has seen of time.
+fn visible(reader: &Reader, key: &[u8], clock: Timestamp) -> Option<Arc<Entry>> {
+    reader.get(key).filter(|entry| entry.expires_at().is_none_or(|at| at > clock.max(reader.published().1)))
+}
+
+fn local(reader: &Reader, query: &Query, wall: Timestamp) -> Option<Outcome> {
+    let clock = wall.max(reader.published().1);
+    match query {
+        Query::Get { key }
+        | Query::GetRange { key, .. }
+        | Query::Strlen { key }
+        | Query::Exists { key }
+        | Query::Meta { key } => read::answer_key(query, visible(reader, key, clock).as_deref(), clock),
+        Query::Size => Some(Outcome::Count(reader.len() as u64)),
+        Query::Multi(parts) => {
+            parts.iter().map(|part| local(reader, part, wall)).collect::<Option<_>>().map(Outcome::Many)
+        }
+        // These need the order of the keys, which only the worker has.
+        Query::Scan { .. } | Query::RandomKey { .. } => None,
+    }
+}
+
+fn alone(reader: &Reader, key: &[u8], wall: Timestamp) -> Option<Outcome> {
+    let entry = reader.get(key);
+    let clock = match entry.as_ref().and_then(|entry| entry.expires_at()) {
+        None => Timestamp(0),
+        Some(at) => {
+            let now = wall.max(reader.published().1);
+            // PROTOCOL 2: it may be hidden only once log time has passed it.
+            (at > now).then_some(now)?
+        }
+    };
+    Some(Outcome::Value(entry.map(|entry| read::found(&entry, clock))))
 }
 
 impl Call {

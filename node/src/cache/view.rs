@@ -8,32 +8,31 @@ use std::{
 
 use parking_lot::RwLock;
 
+use super::{rates::Rates, ready};
 use crate::{
-    cluster::map::ClusterMap,
-    consensus::{FIRST_INDEX, Role},
+    cluster::{ClusterSpec, map::ClusterMap},
+    consensus::Role,
     error::Error,
     multiraft::{
         introspect::{
-            Fact, FollowerStatus, Introspect, NodeState, NodeStatus, PeerStatus, ReplicaRole, ShardStatus,
-            ShardTotals,
+            ClusterStatus, Fact, FollowerStatus, Governing, Introspect, NodeState, NodeStatus, PeerStatus,
+            ReplicaRole, ShardStatus, ShardTotals,
         },
-        node::{GroupStatus, Health},
+        node::GroupStatus,
         runtime::RuntimeHandle,
     },
     types::{GroupId, Incarnation, LogIndex, NodeId, ReplicaId, ShardId},
 };
 
-/// A replica that is this close to the end of what is committed has caught up.
-const CAUGHT_UP_ENTRIES: u64 = 1_000;
 /// How long a leadership transfer may take before its caller is told.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How far the node is.
 enum Stage {
     Forming,
-    Joined { map: Box<ClusterMap>, runtime: RuntimeHandle },
+    Joined { runtime: RuntimeHandle },
     Refused { reason: String },
-    Stopping { map: Option<Box<ClusterMap>>, runtime: Option<RuntimeHandle> },
+    Stopping { runtime: Option<RuntimeHandle> },
 }
 
 struct Inner {
@@ -42,6 +41,9 @@ struct Inner {
     /// The gRPC doors of the static list.
     addresses: BTreeMap<NodeId, String>,
     started: Instant,
+    rates: Rates,
+    /// What a cluster is to be that is formed through this node.
+    spec: ClusterSpec,
     stage: RwLock<Stage>,
 }
 
@@ -50,13 +52,35 @@ struct Inner {
 pub struct NodeView(Arc<Inner>);
 
 impl NodeView {
-    pub(super) fn new(node: NodeId, incarnation: Incarnation, addresses: BTreeMap<NodeId, String>) -> Self {
+    pub(super) fn new(
+        node: NodeId,
+        incarnation: Incarnation,
+        addresses: BTreeMap<NodeId, String>,
+        spec: ClusterSpec,
+    ) -> Self {
         let stage = RwLock::new(Stage::Forming);
-        Self(Arc::new(Inner { node, incarnation, addresses, started: Instant::now(), stage }))
+        Self(Arc::new(Inner {
+            node,
+            incarnation,
+            addresses,
+            started: Instant::now(),
+            rates: Rates::default(),
+            spec,
+            stage,
+        }))
     }
 
-    pub(super) fn set_joined(&self, map: ClusterMap, runtime: RuntimeHandle) {
-        *self.0.stage.write() = Stage::Joined { map: Box::new(map), runtime };
+    pub(super) fn set_joined(&self, runtime: RuntimeHandle) {
+        *self.0.stage.write() = Stage::Joined { runtime };
+    }
+
+    pub(super) fn spec(&self) -> &ClusterSpec {
+        &self.0.spec
+    }
+
+    /// How much the shards do, measured by the pump.
+    pub(super) fn rates(&self) -> &Rates {
+        &self.0.rates
     }
 
     pub(super) fn set_refused(&self, reason: String) {
@@ -68,20 +92,32 @@ impl NodeView {
         let mut stage = self.0.stage.write();
         let before = std::mem::replace(&mut *stage, Stage::Forming);
         *stage = match before {
-            Stage::Joined { map, runtime } => Stage::Stopping { map: Some(map), runtime: Some(runtime) },
-            Stage::Stopping { map, runtime } => Stage::Stopping { map, runtime },
-            Stage::Forming | Stage::Refused { .. } => Stage::Stopping { map: None, runtime: None },
+            Stage::Joined { runtime } => Stage::Stopping { runtime: Some(runtime) },
+            Stage::Stopping { runtime } => Stage::Stopping { runtime },
+            Stage::Forming | Stage::Refused { .. } => Stage::Stopping { runtime: None },
         };
     }
 
-    /// The runtime and the map, while there are any.
-    fn with_runtime<T>(&self, f: impl FnOnce(&ClusterMap, &RuntimeHandle) -> T) -> Option<T> {
+    /// The runtime, while there is one.
+    pub(super) fn runtime(&self) -> Option<RuntimeHandle> {
         match &*self.0.stage.read() {
-            Stage::Joined { map, runtime } | Stage::Stopping { map: Some(map), runtime: Some(runtime) } => {
-                Some(f(map, runtime))
-            }
-            Stage::Forming | Stage::Refused { .. } | Stage::Stopping { .. } => None,
+            Stage::Joined { runtime } | Stage::Stopping { runtime: Some(runtime) } => Some(runtime.clone()),
+            Stage::Forming | Stage::Refused { .. } | Stage::Stopping { runtime: None } => None,
         }
+    }
+
+    /// The runtime and the newest map, while there are any.
+    pub(super) fn with_runtime<T>(&self, f: impl FnOnce(&Arc<ClusterMap>, &RuntimeHandle) -> T) -> Option<T> {
+        let runtime = self.runtime()?;
+        Some(f(&runtime.map(), &runtime))
+    }
+
+    pub(super) fn id(&self) -> NodeId {
+        self.0.node
+    }
+
+    pub(super) fn incarnation(&self) -> Incarnation {
+        self.0.incarnation
     }
 
     fn state(&self) -> (NodeState, String) {
@@ -93,40 +129,19 @@ impl NodeView {
         }
     }
 
+    /// The members that may be alive, or the static list before there is a map.
+    fn addresses(&self) -> BTreeMap<NodeId, String> {
+        let living = |map: &Arc<ClusterMap>, _: &RuntimeHandle| {
+            let members = map.members.iter().filter(|(node, _)| map.incarnation_of(**node).is_some());
+            members.map(|(node, member)| (*node, member.address.clone())).collect()
+        };
+        self.with_runtime(living).unwrap_or_else(|| self.0.addresses.clone())
+    }
+
     /// What the local replicas lack, in plain words.
     fn lacking(&self) -> Vec<String> {
-        self.with_runtime(|map, runtime| {
-            // In order of groups; asked for several times a second, so no set is built.
-            let owed: Vec<GroupId> = map.replicas_on(self.0.node).map(|(group, ..)| group).collect();
-            let mut is_here = vec![false; owed.len()];
-            let mut lacking = Vec::new();
-            runtime.board().for_each(|status| {
-                if let Ok(at) = owed.binary_search(&status.group) {
-                    is_here[at] = true;
-                }
-                lacking.extend(lack(status));
-            });
-            let missing = owed.iter().zip(is_here).filter(|(_, here)| !here);
-            lacking.extend(missing.map(|(group, _)| format!("{group} has not started")));
-            lacking
-        })
-        .unwrap_or_default()
-    }
-}
-
-/// Why a replica can't be counted on; `None` when it can. The loss of its leader is no reason.
-fn lack(status: &GroupStatus) -> Option<String> {
-    let group = status.group;
-    match &status.health {
-        Health::Serving => {}
-        Health::Corrupt { index } => return Some(format!("{group} differs from its peers since entry {index}")),
-        Health::Stopped { reason } => return Some(format!("{group} has stopped: {reason}")),
-    }
-    let behind = status.commit.0.saturating_sub(status.applied.0);
-    match status.applied {
-        applied if applied <= FIRST_INDEX => Some(format!("{group} has heard of no leader yet")),
-        _ if behind > CAUGHT_UP_ENTRIES => Some(format!("{group} is {behind} entries behind")),
-        _ => None,
+        self.with_runtime(|map, runtime| ready::lacking(map, self.0.node, self.0.incarnation, runtime.board()))
+            .unwrap_or_default()
     }
 }
 
@@ -172,6 +187,8 @@ fn shard_status(
             bytes: 0,
             state_hash: String::new(),
             followers: Vec::new(),
+            health: "",
+            ops_per_second: 0.0,
         };
     };
     let follower = |(replica, node, matched): &(ReplicaId, NodeId, LogIndex)| {
@@ -197,6 +214,8 @@ fn shard_status(
         bytes: local.bytes,
         state_hash: format!("{:032x}", local.state_hash),
         followers: local.matches.iter().filter_map(follower).collect(),
+        health: local.health.name(),
+        ops_per_second: 0.0,
     }
 }
 
@@ -206,7 +225,7 @@ impl Introspect for NodeView {
         let shards = self.shards();
         let count = |is: &dyn Fn(&ShardStatus) -> bool| shards.iter().filter(|shard| is(shard)).count() as u32;
         let connected = |node: NodeId| self.with_runtime(|_, runtime| runtime.peers().is_up(node)).unwrap_or(false);
-        let peers = self.0.addresses.iter().filter(|(node, _)| **node != self.0.node);
+        let peers = self.addresses().into_iter().filter(|(node, _)| *node != self.0.node);
         NodeStatus {
             node: self.0.node.0,
             address: self.address(self.0.node).unwrap_or_default(),
@@ -217,11 +236,7 @@ impl Introspect for NodeView {
             state,
             reason,
             peers: peers
-                .map(|(node, address)| PeerStatus {
-                    node: node.0,
-                    address: address.clone(),
-                    connected: connected(*node),
-                })
+                .map(|(node, address)| PeerStatus { node: node.0, address, connected: connected(node) })
                 .collect(),
             shards: ShardTotals {
                 total: shards.len() as u32,
@@ -238,11 +253,29 @@ impl Introspect for NodeView {
             let board = runtime.board();
             let local: BTreeMap<GroupId, GroupStatus> =
                 board.groups().into_iter().map(|status| (status.group, status)).collect();
-            (0..map.num_shards)
-                .map(|shard| shard_status(map, shard, board.leader(shard), local.get(&GroupId::of_shard(shard))))
-                .collect()
+            let status = |shard| {
+                let status = shard_status(map, shard, board.leader(shard), local.get(&GroupId::of_shard(shard)));
+                ShardStatus { ops_per_second: self.0.rates.of(shard), ..status }
+            };
+            (0..map.num_shards).map(status).collect()
         })
         .unwrap_or_default()
+    }
+
+    fn cluster(&self) -> Option<ClusterStatus> {
+        let leader = self.meta_leader();
+        self.with_runtime(|map, runtime| {
+            let governing = runtime.board().governing();
+            ClusterStatus::new(map, leader, governing.as_deref(), runtime.now().wall.0)
+        })
+    }
+
+    fn governing(&self) -> Option<Arc<Governing>> {
+        self.with_runtime(|_, runtime| runtime.board().governing()).flatten()
+    }
+
+    fn meta_leader(&self) -> Option<NodeId> {
+        self.with_runtime(|_, runtime| runtime.board().meta_leader()).flatten()
     }
 
     fn leader(&self, shard: ShardId) -> Option<NodeId> {
@@ -250,7 +283,8 @@ impl Introspect for NodeView {
     }
 
     fn address(&self, node: NodeId) -> Option<String> {
-        self.0.addresses.get(&node).cloned()
+        let by_map = self.with_runtime(|map, _| map.members.get(&node).map(|member| member.address.clone()));
+        by_map.unwrap_or_else(|| self.0.addresses.get(&node).cloned())
     }
 
     fn node(&self) -> NodeId {

@@ -7,10 +7,8 @@
 
 use crate::{
     checkpoint::{ConfState, Peer},
-    cluster::{
-        command::{MetaCommand, following},
-        map::{ClusterMap, Left, Migration, Phase, ReplicaAt, ReplicaSet},
-    },
+    cluster::command::{MetaCommand, following},
+    cluster::map::{ClusterMap, Left, Migration, Phase, ReplicaAt, ReplicaSet},
     consensus::ConfStep,
     placement::{GroupHealth, Health},
     types::{GroupId, NodeId, ReplicaId},

@@ -20,6 +20,8 @@ pub(super) enum Failure {
     Error(Error),
     /// The machine refused the command.
     Refused(Refusal),
+    /// It does not fit what is there: nothing was changed, and asking again won't help.
+    Declined(String),
     /// The answer is not one to the question: a broken node, and the command may have been applied.
     Mismatch,
 }
@@ -46,6 +48,10 @@ pub(super) fn to_status(failure: Failure, shard: Option<ShardId>, node: &impl In
                 ..blank(ErrorKind::Refused, Effect::None, false)
             };
             (words(refusal).to_owned(), detail)
+        }
+        Failure::Declined(reason) => {
+            let detail = ErrorDetail { reason: reason.clone(), ..blank(ErrorKind::Refused, Effect::None, false) };
+            (reason, detail)
         }
         Failure::Mismatch => {
             let message = "the node answered another question than the one asked; this is a bug";

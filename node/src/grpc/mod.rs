@@ -1,6 +1,6 @@
 //! The gRPC door: `crema.v1.Cache`, `crema.v1.Admin`, server reflection and the health service.
 //!
-//! Sits on [`Executor`] and [`Introspect`] alone. [`GrpcDoor::new`] makes the services, to which the node adds its
+//! Sits on [`Executor`] and [`Administer`] alone. [`GrpcDoor::new`] makes the services, to which the node adds its
 //! own `Peer` service; [`GrpcDoor::serve`] runs them on a listener until it is told to stop.
 
 use std::{future::Future, io, time::Duration};
@@ -22,7 +22,7 @@ use tonic::{
 use crate::{
     accept::{Acceptor, Connection},
     metrics::{DoorMetrics, NodeMetrics},
-    multiraft::{execute::Executor, introspect::Introspect},
+    multiraft::execute::Executor,
 };
 
 mod admin;
@@ -36,7 +36,7 @@ mod scan;
 mod tests;
 mod topology;
 
-pub use admin::ClusterToken;
+pub use admin::{Administer, ClusterToken};
 
 use admin::{AdminService, Gate};
 use cache::{COMMANDS, CacheService};
@@ -72,13 +72,13 @@ impl GrpcDoor {
     pub fn new<E, I>(executor: E, node: I, metrics: &NodeMetrics, token: Option<ClusterToken>) -> Self
     where
         E: Executor,
-        I: Introspect,
+        I: Administer,
     {
         let metrics = metrics.door("grpc", &COMMANDS);
         let cache = CacheServer::new(CacheService::new(executor, node.clone(), &metrics))
             .max_decoding_message_size(MAX_MESSAGE_BYTES)
             .max_encoding_message_size(MAX_MESSAGE_BYTES);
-        let admin = InterceptedService::new(AdminServer::new(AdminService(node.clone())), Gate(token));
+        let admin = InterceptedService::new(AdminServer::new(AdminService::new(node.clone())), Gate(token));
         let reflection = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(DESCRIPTORS)
             .build_v1()

@@ -19,7 +19,7 @@ use tokio::{net::TcpListener, time::Instant};
 use crate::{
     accept::Acceptor,
     metrics::{self, DoorMetrics, MetricsRegistry, NodeMetrics},
-    multiraft::introspect::{Fact, Introspect, NodeStatus, ShardStatus},
+    multiraft::introspect::{ClusterStatus, Fact, Introspect, NodeStatus, ShardStatus},
 };
 
 mod live;
@@ -114,10 +114,13 @@ async fn scrape<I: Introspect>(State(shared): Ctx<I>) -> Response {
 struct StatusPage {
     node: NodeStatus,
     shards: Vec<ShardStatus>,
+    /// Nothing before the node belongs to one.
+    cluster: Option<ClusterStatus>,
 }
 
 async fn status<I: Introspect>(State(shared): Ctx<I>) -> Json<StatusPage> {
-    Json(StatusPage { node: shared.node.status(), shards: shared.node.shards() })
+    let node = &shared.node;
+    Json(StatusPage { node: node.status(), shards: node.shards(), cluster: node.cluster() })
 }
 
 async fn readyz<I: Introspect>(State(shared): Ctx<I>) -> Response {

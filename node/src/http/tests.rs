@@ -8,7 +8,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::door_fixture::FakeNode;
+use crate::door_fixture::{FakeNode, govern::map};
 
 struct Door {
     node: FakeNode,
@@ -58,6 +58,8 @@ async fn the_scrape_has_the_names_of_the_reference_and_each_shard() {
     door.metrics.door("resp", &["get"]).command("get").record(Duration::from_millis(1), true);
     door.metrics.door("resp", &["get"]).command("made-up-1").record(Duration::from_millis(1), false);
     door.metrics.door("resp", &["get"]).command("made-up-2").record(Duration::from_millis(1), false);
+    door.node.set_map(map(3, 2, 3));
+    door.metrics.migrated("repair", "done", Duration::from_secs(3), 77);
     let (status, text) = door.get("/metrics").await;
     assert_eq!(status, 200);
     for line in [
@@ -79,6 +81,18 @@ async fn the_scrape_has_the_names_of_the_reference_and_each_shard() {
         "crema_peer_frames_total{direction=\"sent\"} 0",
         "crema_connections{door=\"http\"} 1",
         "crema_shards{state=\"leaderless\"} 0",
+        "crema_replicas{health=\"serving\"} 2",
+        "crema_replicas{health=\"corrupt\"} 0",
+        "crema_map_version 1",
+        "crema_members{state=\"up\"} 3",
+        "crema_members{state=\"draining\"} 0",
+        "crema_under_replicated_shards 0",
+        "crema_migrations_active{reason=\"drain\"} 0",
+        "migration_duration_seconds_count{reason=\"repair\"} 1",
+        "migration_duration_seconds_sum{reason=\"repair\"} 3",
+        "crema_migrations_total{outcome=\"done\",reason=\"repair\"} 1",
+        "crema_migrations_total{outcome=\"cancelled\",reason=\"asked\"} 0",
+        "crema_migration_bytes_total{reason=\"repair\"} 77",
     ] {
         assert!(text.lines().any(|l| l == line), "{line} is not in:\n{text}");
     }
@@ -118,6 +132,15 @@ async fn the_status_is_json_and_the_page_needs_nothing_else() {
     assert_eq!(page["node"]["peers"][0]["address"], "127.0.0.1:7002");
     assert_eq!(page["shards"][1]["role"], "leader");
     assert_eq!(page["shards"][1]["followers"][0]["node"], 2);
+    assert_eq!(page["cluster"], serde_json::Value::Null, "it belongs to none");
+    door.node.set_map(map(3, 2, 3));
+    let page: serde_json::Value = serde_json::from_str(&door.get("/status").await.1).unwrap();
+    let cluster = &page["cluster"];
+    assert_eq!((&cluster["members"][2]["node"], &cluster["members"][2]["state"]), (&3.into(), &"up".into()));
+    assert_eq!((&cluster["waiting_on"], &cluster["migrations"]), (&serde_json::json!([]), &serde_json::json!([])));
+    door.node.follow(None);
+    let page: serde_json::Value = serde_json::from_str(&door.get("/status").await.1).unwrap();
+    assert_eq!(page["cluster"]["waiting_on"], serde_json::Value::Null, "only the meta leader knows");
     let (status, html) = door.get("/").await;
     assert_eq!(status, 200);
     assert!(html.starts_with("<!doctype html>"));

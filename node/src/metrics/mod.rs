@@ -146,7 +146,13 @@ impl MetricsRegistry {
     /// The histogram of this name and these labels.
     #[must_use]
     pub fn histogram(&self, name: &'static str, help: &str, labels: &Labels<'_>) -> Histogram {
-        let opts = HistogramOpts::new(name, help).buckets(LATENCY_BUCKETS.to_vec());
+        self.histogram_in(name, help, labels, &LATENCY_BUCKETS)
+    }
+
+    /// The histogram of this name and these labels, with upper bounds in seconds of its own.
+    #[must_use]
+    pub fn histogram_in(&self, name: &'static str, help: &str, labels: &Labels<'_>, buckets: &[f64]) -> Histogram {
+        let opts = HistogramOpts::new(name, help).buckets(buckets.to_vec());
         let make = || HistogramVec::new(opts, &names(labels)).map(Family::Histograms);
         match self.family(name, make) {
             Family::Histograms(family) => Histogram(family.with_label_values(&values(labels))),

@@ -7,6 +7,12 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use super::{Counter, Gauge, Histogram, MetricsRegistry};
 use crate::types::ShardId;
 
+/// Upper bounds in seconds: from an empty shard to one of many gigabytes behind a limit.
+const MIGRATION_BUCKETS: [f64; 12] = [0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 180.0, 600.0, 1_800.0, 7_200.0];
+
+/// Why migrations are begun, as `cluster::map::Reason` names it.
+pub(super) const MIGRATION_REASONS: [&str; 5] = ["repair", "drain", "balance", "asked", "meta"];
+
 /// What a node counts as a whole.
 #[derive(Clone, Debug)]
 pub struct NodeMetrics {
@@ -44,7 +50,7 @@ impl NodeMetrics {
         let peer = |name, help, way| registry.counter(name, help, &[("direction", way)]);
         let (frames, frames_help) = ("crema_peer_frames_total", "Frames on peer streams");
         let (snapshots, snapshots_help) = ("crema_snapshots_total", "Snapshots sent to and received from peers");
-        Self {
+        let metrics = Self {
             registry: registry.clone(),
             cache_hits: counter("cache_hits_total", "Reads that found their key"),
             cache_misses: counter("cache_misses_total", "Reads that did not find their key"),
@@ -61,7 +67,37 @@ impl NodeMetrics {
             peer_frames_received: peer(frames, frames_help, "received"),
             snapshots_sent: peer(snapshots, snapshots_help, "sent"),
             snapshots_received: peer(snapshots, snapshots_help, "received"),
+        };
+        for reason in MIGRATION_REASONS {
+            metrics.migration_duration(reason);
+            metrics.migration_bytes(reason);
+            for outcome in ["done", "cancelled"] {
+                metrics.migrations(reason, outcome);
+            }
         }
+        metrics
+    }
+
+    /// A migration is over. Counted on the meta leader only.
+    pub fn migrated(&self, reason: &'static str, outcome: &'static str, took: Duration, bytes: u64) {
+        self.migration_duration(reason).observe(took);
+        self.migrations(reason, outcome).inc();
+        self.migration_bytes(reason).inc_by(bytes);
+    }
+
+    fn migration_duration(&self, reason: &'static str) -> Histogram {
+        let help = "From the committed start of a migration to its end; counted by the meta leader";
+        self.registry.histogram_in("migration_duration_seconds", help, &[("reason", reason)], &MIGRATION_BUCKETS)
+    }
+
+    fn migrations(&self, reason: &'static str, outcome: &'static str) -> Counter {
+        let labels = [("reason", reason), ("outcome", outcome)];
+        self.registry.counter("crema_migrations_total", "Migrations that ended; counted by the meta leader", &labels)
+    }
+
+    fn migration_bytes(&self, reason: &'static str) -> Counter {
+        let help = "Bytes of the state that migrations have copied; counted by the meta leader";
+        self.registry.counter("crema_migration_bytes_total", help, &[("reason", reason)])
     }
 
     /// The handles of one shard, for its replica to keep.

@@ -4,8 +4,8 @@
 
 use prometheus::{IntGaugeVec, Opts, Registry, core::Collector};
 
-use super::{MetricsRegistry, encode};
-use crate::multiraft::introspect::{Introspect, NodeState, NodeStatus, ReplicaRole, ShardStatus};
+use super::{MetricsRegistry, encode, node::MIGRATION_REASONS};
+use crate::multiraft::introspect::{ClusterStatus, Introspect, NodeState, NodeStatus, ReplicaRole, ShardStatus};
 
 /// Everything for one scrape, in the text format of Prometheus.
 #[must_use]
@@ -14,6 +14,9 @@ pub fn render(registry: &MetricsRegistry, node: &impl Introspect) -> String {
     let shards = node.shards();
     node_gauges(&pulled, &node.status(), &shards);
     shard_gauges(&pulled, &shards);
+    if let Some(cluster) = node.cluster() {
+        cluster_gauges(&pulled, &cluster);
+    }
     let mut families = registry.gather();
     families.extend(pulled.gather());
     families.sort_by(|a, b| a.name().cmp(b.name()));
@@ -35,9 +38,32 @@ fn node_gauges(pulled: &Registry, status: &NodeStatus, shards: &[ShardStatus]) {
     ] {
         totals.set(&[state], count.into());
     }
+    let replicas = family(pulled, "crema_replicas", "Replicas of shards on this node", &["health"]);
+    for health in ["serving", "corrupt", "stopped"] {
+        replicas.set(&[health], shards.iter().filter(|shard| shard.health == health).count() as u64);
+    }
     let peers = family(pulled, "crema_peer_connected", "1 when there is a stream to the peer", &["peer"]);
     for peer in &status.peers {
         peers.set(&[&peer.node.to_string()], peer.connected.into());
+    }
+}
+
+/// What the map says; every node shows its copy.
+fn cluster_gauges(pulled: &Registry, cluster: &ClusterStatus) {
+    family(pulled, "crema_map_version", "The version of this node's copy of the cluster map", &[])
+        .set(&[], cluster.map_version);
+    let under = cluster.under_replicated.len() as u64;
+    family(pulled, "crema_under_replicated_shards", "Shards with fewer living voters than they should have", &[])
+        .set(&[], under);
+    family(pulled, "crema_migrations_paused", "1 while migrations are paused", &[])
+        .set(&[], cluster.migrations_paused.into());
+    let members = family(pulled, "crema_members", "Members of the cluster", &["state"]);
+    for state in ["joining", "up", "draining", "down", "removed"] {
+        members.set(&[state], cluster.members.iter().filter(|member| member.state == state).count() as u64);
+    }
+    let active = family(pulled, "crema_migrations_active", "Migrations under way in the cluster", &["reason"]);
+    for reason in MIGRATION_REASONS {
+        active.set(&[reason], cluster.migrations.iter().filter(|found| found.reason == reason).count() as u64);
     }
 }
 

@@ -7,8 +7,8 @@ use std::{future::Future, sync::Arc, time::Duration};
 
 use crate::{
     cluster::{
-        ClusterMap,
         command::{MetaCommand, Refused},
+        map::ClusterMap,
     },
     types::NodeId,
 };
@@ -41,6 +41,18 @@ pub trait Govern: Clone + Send + Sync + 'static {
         &self,
         command: MetaCommand,
         expected_version: Option<u64>,
+        timeout: Duration,
+    ) -> impl Future<Output = Result<Arc<ClusterMap>, GovernError>> + Send;
+}
+
+/// Forms a cluster through a node that belongs to none.
+pub trait Initiate: Clone + Send + Sync + 'static {
+    /// Makes a cluster of these nodes, this one among them, with the settings that this node was started with. All of
+    /// them must be there and belong to no cluster; a repetition for the same lives answers with the cluster that it
+    /// made. `Refused` says which node can't take part and why.
+    fn initiate(
+        &self,
+        nodes: Vec<(NodeId, String)>,
         timeout: Duration,
     ) -> impl Future<Output = Result<Arc<ClusterMap>, GovernError>> + Send;
 }

@@ -3,7 +3,7 @@
 //! Implemented by `multiraft::runtime`; read by the doors `grpc` and `http` and by `metrics`. Everything here is a
 //! copy made for the asker: answering must not wait for a worker, a disk or another node.
 
-use std::future::Future;
+use std::{future::Future, sync::Arc};
 
 use serde::Serialize;
 
@@ -12,6 +12,13 @@ use crate::{
     types::{NodeId, ShardId},
 };
 
+mod ailments;
+mod cluster;
+
+pub use crate::multiraft::node::Governing;
+pub use ailments::ailments;
+pub use cluster::{ClusterStatus, MemberStatus, MigrationProgress, members, migrations, under_replicated};
+
 /// Answers questions about this node.
 pub trait Introspect: Clone + Send + Sync + 'static {
     /// The node and what it knows of its cluster.
@@ -19,6 +26,15 @@ pub trait Introspect: Clone + Send + Sync + 'static {
 
     /// Every shard of the cluster, ascending; with what the local replica knows where there is one.
     fn shards(&self) -> Vec<ShardStatus>;
+
+    /// The cluster as a whole; `None` before this node belongs to one.
+    fn cluster(&self) -> Option<ClusterStatus>;
+
+    /// What the meta leader knows beside the map; `None` on every other node.
+    fn governing(&self) -> Option<Arc<Governing>>;
+
+    /// Who leads the meta group, as far as this node knows.
+    fn meta_leader(&self) -> Option<NodeId>;
 
     /// Who leads a shard, as far as this node knows. Called for each gRPC request: one load, no lock that is held
     /// long.
@@ -164,7 +180,7 @@ impl ReplicaRole {
 
 /// A shard as this node sees it. Without a local replica only `shard`, `leader`, `voters` and `learners` say
 /// something; the other numbers are 0.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct ShardStatus {
     /// The shard.
     pub shard: ShardId,
@@ -196,6 +212,10 @@ pub struct ShardStatus {
     pub state_hash: String,
     /// How far the others are; on the leader only.
     pub followers: Vec<FollowerStatus>,
+    /// Whether the local replica answers; empty when there is none.
+    pub health: &'static str,
+    /// Commands and linearizable reads that the local replica took per second, lately.
+    pub ops_per_second: f64,
 }
 
 /// A follower as its leader sees it.

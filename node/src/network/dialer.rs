@@ -16,11 +16,12 @@ use crate::network::{
     transport::{client, endpoint},
 };
 
-/// Dials again and again, until the network stops; a session that is up then ends with it.
+/// Dials again and again, until this life of the peer is over or the network stops; a session that is up then ends
+/// with it.
 pub(super) async fn run<S: PeerSink>(shared: Arc<Shared>, peer: Arc<Peer>, sink: Arc<S>) {
-    let stopped = shared.stop.clone().cancelled_owned();
+    let over = peer.life.clone().cancelled_owned();
     tokio::select! {
-        () = stopped => {}
+        () = over => {}
         () = dial(shared, peer, sink) => {}
     }
 }
@@ -61,13 +62,17 @@ async fn connect(shared: &Shared, peer: &Peer) -> Result<Stream, String> {
     };
     let session: u64 = rand::random();
     let lane = Arc::<Lane>::default();
-    let hello = shared.identity.hello(peer.node, session, String::new());
+    let hello = shared.members.identity().hello(peer.node, session, String::new());
     let mut incoming = match timeout(limit, client(channel).exchange(Outgoing::new(hello, lane.clone()))).await {
         Err(_) => return Err(format!("no answer within {limit:?}")),
         Ok(answered) => answered.map_err(|status| describe(&status))?.into_inner(),
     };
     let answer = first_hello(&mut incoming, limit).await?;
-    let from = shared.identity.check(&answer)?;
+    if !answer.refused.is_empty() {
+        // It may know more than this node does.
+        shared.refused.notify_one();
+    }
+    let from = shared.members.identity().check(&answer)?;
     if from != peer.node || answer.session != session {
         return Err(format!("node {from} answered for session {}", answer.session));
     }
@@ -77,7 +82,7 @@ async fn connect(shared: &Shared, peer: &Peer) -> Result<Stream, String> {
 /// Lives through one session.
 async fn hold<S: PeerSink>(shared: &Shared, peer: &Arc<Peer>, sink: &Arc<S>, stream: Stream) {
     let Stream { session, lane, incoming } = stream;
-    let open = peer.begin(session, lane, shared.stop.child_token(), sink.clone()).await;
+    let Some(open) = peer.begin(session, lane, sink.clone()).await else { return };
     info!(peer = %peer.node, session, "session up");
     let why = session::run(open, incoming, shared.settings.silence).await;
     info!(peer = %peer.node, session, why, "session down");

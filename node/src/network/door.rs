@@ -18,6 +18,7 @@ use crate::{
     network::{
         MAX_MESSAGE_BYTES, PeerSink, Shared,
         backoff::Throttle,
+        govern::{GovernStatus, Governor},
         lane::Lane,
         session::{self, Outgoing, first_hello},
         snapshot,
@@ -36,6 +37,7 @@ pub struct PeerDoor {
 struct Door {
     former: Mutex<Former>,
     network: Mutex<Option<Arc<dyn Accept>>>,
+    governor: Mutex<Option<Arc<dyn Governor>>>,
     refusals: Throttle,
 }
 
@@ -50,7 +52,14 @@ impl PeerDoor {
     #[must_use]
     pub fn new(former: Former) -> Self {
         let refusals = Throttle::new(REFUSAL_LOG_INTERVAL);
-        Self { shared: Arc::new(Door { former: Mutex::new(former), network: Mutex::new(None), refusals }) }
+        Self {
+            shared: Arc::new(Door {
+                former: Mutex::new(former),
+                network: Mutex::new(None),
+                governor: Mutex::new(None),
+                refusals,
+            }),
+        }
     }
 
     /// The service to add to the node's gRPC server.
@@ -66,7 +75,17 @@ impl PeerDoor {
         self.shared.former.lock().on_map(map);
     }
 
-    pub(super) fn former(&self) -> &Mutex<Former> {
+    /// Changes of the map are carried out by `governor` from now on.
+    pub fn set_governor(&self, governor: Arc<dyn Governor>) {
+        *self.shared.governor.lock() = Some(governor);
+    }
+
+    /// The node has joined a cluster that others had formed: from now on `former`, which knows it, answers.
+    pub fn set_former(&self, former: Former) {
+        *self.shared.former.lock() = former;
+    }
+
+    pub(crate) fn former(&self) -> &Mutex<Former> {
         &self.shared.former
     }
 
@@ -125,14 +144,23 @@ impl PeerRpc for PeerService {
         Ok(Response::new(receipt))
     }
 
-    async fn govern(&self, _: Request<GovernRequest>) -> Result<Response<GovernReply>, Status> {
-        Ok(Response::new(GovernReply { status: 4, ..GovernReply::default() }))
+    async fn govern(&self, request: Request<GovernRequest>) -> Result<Response<GovernReply>, Status> {
+        let governor = self.door.shared.governor.lock().clone();
+        let reply = match (self.door.network(), governor) {
+            (Ok(_), Some(governor)) => governor.govern(request.into_inner()).await,
+            (Err(reason), _) => GovernStatus::Unavailable.because(reason),
+            (Ok(_), None) => GovernStatus::Unavailable.because("it takes no part in a cluster yet"),
+        };
+        Ok(Response::new(reply))
     }
 
     async fn form(&self, request: Request<FormRequest>) -> Result<Response<FormReply>, Status> {
         let from = request.remote_addr();
-        let reply = self.door.former().lock().on_request(request.into_inner());
-        if !reply.refused.is_empty() {
+        let request = request.into_inner();
+        // Who names no list only looks whether there is a cluster.
+        let only_looks = request.listed.is_empty();
+        let reply = self.door.former().lock().on_request(request);
+        if !reply.refused.is_empty() && !only_looks {
             self.door.log_refusal("forming request", from, &reply.refused);
         }
         Ok(Response::new(reply))
@@ -172,22 +200,22 @@ async fn accept<S: PeerSink>(
     sink: &Arc<S>,
     mut incoming: Streaming<Frame>,
 ) -> Result<Outgoing, Hello> {
-    let identity = &shared.identity;
     let settings = &shared.settings;
     let hello = first_hello(&mut incoming, settings.connect_timeout)
         .await
         .map_err(|refused| Hello { refused, ..Hello::default() })?;
     let session = hello.session;
+    let identity = shared.members.identity().clone();
     let refuse = |refused| identity.hello(hello.node.into(), session, refused);
     let from = identity.check(&hello).map_err(refuse)?;
-    let peer = match shared.peers.get(&from) {
-        Some(peer) if from < identity.node() => peer,
-        Some(_) | None => {
-            return Err(refuse(format!("node {} dials node {from}, not the other way", identity.node())));
-        }
-    };
+    let node = identity.node();
+    if node < from {
+        return Err(refuse(format!("node {node} dials node {from}, not the other way")));
+    }
+    let no_peer = || refuse(format!("node {from} is no peer of node {node} any more"));
+    let peer = shared.members.peers().get(&from).cloned().ok_or_else(no_peer)?;
     let lane = Arc::<Lane>::default();
-    let open = peer.begin(session, lane.clone(), shared.stop.child_token(), sink.clone()).await;
+    let open = peer.begin(session, lane.clone(), sink.clone()).await.ok_or_else(no_peer)?;
     let silence = settings.silence;
     tokio::spawn(async move {
         info!(peer = %from, session, "session up");

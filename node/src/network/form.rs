@@ -9,7 +9,10 @@ use tonic::transport::Channel;
 use tracing::{info, warn};
 
 use crate::{
-    cluster::{FormError, FormOutcome},
+    cluster::{
+        ClusterMap, FormError, FormOutcome,
+        formation::init::{InitError, Initiator},
+    },
     network::{
         PeerDoor,
         session::describe,
@@ -62,6 +65,34 @@ pub async fn form(door: &PeerDoor) -> Result<FormOutcome, FormError> {
             let reason = unreachable.get(&node).map_or(reason, String::as_str);
             format!("node {node}: {reason}")
         }));
+    }
+}
+
+/// Forms a cluster of nodes that wait for it: Init from outside. They are asked through their doors, this one too.
+///
+/// Waits for as long as one of them is missing; drop the future to give up. Whoever begins again completes or ends what was
+/// begun.
+pub async fn initiate(mut initiator: Initiator) -> Result<ClusterMap, InitError> {
+    let mut channels = Channels { addresses: initiator.addresses(), open: BTreeMap::new() };
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut told_rounds = 0;
+    loop {
+        ticks.tick().await;
+        let asks = initiator.on_tick();
+        for (from, answer) in join_all(asks.into_iter().map(|(to, request)| ask(to, channels.to(to), request))).await
+        {
+            match answer {
+                Ok(reply) => initiator.on_reply(from, reply),
+                Err(reason) => warn!(node = %from, reason, "a first member does not answer"),
+            }
+        }
+        if let Some(outcome) = initiator.outcome() {
+            told_rounds += 1;
+            if !initiator.has_untold() || told_rounds > TELL_ROUNDS {
+                return outcome;
+            }
+        }
     }
 }
 

@@ -9,11 +9,14 @@
 //! Never here: a look into Raft messages, or trust in a peer that has not shown the right cluster, node and
 //! incarnation (PROTOCOL 11).
 
-use std::{collections::BTreeMap, future::Future, sync::Arc, time::Duration};
+use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use crema_api::v1::{Frame, RaftMessage};
-use tokio::{runtime::Handle, task::JoinSet};
+use tokio::{
+    runtime::Handle,
+    sync::{Notify, watch},
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -24,10 +27,15 @@ use crate::{
 mod backoff;
 mod dialer;
 mod door;
+mod doubt;
+pub mod find;
 pub mod form;
 mod frames;
+pub mod govern;
 mod identity;
+pub mod join;
 mod lane;
+mod members;
 mod peer;
 mod session;
 mod snapshot;
@@ -35,9 +43,10 @@ mod transport;
 
 pub use door::PeerDoor;
 pub use frames::MAX_FRAME_BYTES;
+pub(crate) use transport::endpoint;
 pub use transport::{MAX_MESSAGE_BYTES, listen, server_builder};
 
-use identity::Identity;
+use members::Members;
 use peer::Peer;
 use snapshot::{Pace, SnapshotBudget};
 
@@ -77,7 +86,8 @@ pub struct NetworkSettings {
     pub backoff_min: Duration,
     /// The longest pause between connects.
     pub backoff_max: Duration,
-    /// Bytes of snapshots that this node sends per second, all together; `None` is no limit.
+    /// Bytes of snapshots that this node sends per second, all together, unless the cluster map says; `None` is no
+    /// limit.
     pub snapshot_bytes_per_s: Option<u64>,
     /// Snapshots that this node sends at the same time.
     pub snapshot_sends: usize,
@@ -85,6 +95,8 @@ pub struct NetworkSettings {
     pub snapshot_receive_bytes: u64,
     /// A snapshot is given up when nothing of it moves for so long.
     pub snapshot_stall: Duration,
+    /// How often peers without a session are asked whether the cluster still has a place for this node.
+    pub doubt_interval: Duration,
 }
 
 impl Default for NetworkSettings {
@@ -100,6 +112,7 @@ impl Default for NetworkSettings {
             snapshot_sends: 2,
             snapshot_receive_bytes: 2 << 30,
             snapshot_stall: Duration::from_secs(30),
+            doubt_interval: Duration::from_secs(2),
         }
     }
 }
@@ -145,19 +158,46 @@ pub struct SessionInfo {
 #[derive(Debug)]
 pub struct Network {
     shared: Arc<Shared>,
-    dialers: JoinSet<()>,
 }
 
 /// What every task and handle of a network shares.
-#[derive(Debug)]
 struct Shared {
-    identity: Identity,
+    members: Members,
     settings: NetworkSettings,
-    peers: BTreeMap<NodeId, Arc<Peer>>,
     pace: Pace,
     budget: SnapshotBudget,
     runtime: Handle,
     stop: CancellationToken,
+    /// Starts a dialer, which knows the type of the sink.
+    dial: Box<dyn Fn(Arc<Shared>, Arc<Peer>) + Send + Sync>,
+    /// A peer has refused this node: it should find out why.
+    refused: Notify,
+    /// Why the cluster has no place for this life of this node any more.
+    superseded: watch::Sender<Option<String>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Shared").field("members", &self.members).finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    /// Takes a newer map in.
+    fn set_map(self: &Arc<Self>, map: &ClusterMap) {
+        self.pace.set(map.settings.migration_bytes_per_s.or(self.settings.snapshot_bytes_per_s));
+        for peer in self.members.update(map) {
+            (self.dial)(self.clone(), peer);
+        }
+        self.judge(map);
+    }
+
+    /// Tells those who wait when a map has no place for this life of this node.
+    fn judge(&self, map: &ClusterMap) {
+        if let Some(reason) = doubt::superseded(map, self.members.node, self.members.incarnation) {
+            self.superseded.send_if_modified(|told| told.replace(reason).is_none());
+        }
+    }
 }
 
 impl Network {
@@ -172,27 +212,26 @@ impl Network {
         door: &PeerDoor,
         sink: Arc<S>,
     ) -> Self {
-        let peers = map
-            .members
-            .iter()
-            .filter(|(id, _)| **id != node)
-            .map(|(id, member)| (*id, Arc::new(Peer::new(*id, member.address.clone()))))
-            .collect();
+        let stop = CancellationToken::new();
+        let to_sink = sink.clone();
         let shared = Arc::new(Shared {
-            identity: Identity::new(map, node, incarnation),
+            members: Members::new(map, node, incarnation, stop.clone()),
             pace: Pace::new(settings.snapshot_bytes_per_s),
             budget: SnapshotBudget::new(&settings),
             settings,
-            peers,
             runtime: Handle::current(),
-            stop: CancellationToken::new(),
+            stop,
+            dial: Box::new(move |shared, peer| {
+                let runtime = shared.runtime.clone();
+                runtime.spawn(dialer::run(shared, peer, to_sink.clone()));
+            }),
+            refused: Notify::new(),
+            superseded: watch::Sender::new(None),
         });
+        shared.set_map(map);
         door.open(&shared, &sink);
-        let mut dialers = JoinSet::new();
-        for peer in shared.peers.values().filter(|peer| node < peer.node) {
-            dialers.spawn(dialer::run(shared.clone(), peer.clone(), sink.clone()));
-        }
-        Self { shared, dialers }
+        shared.runtime.spawn(doubt::run(shared.clone()));
+        Self { shared }
     }
 
     /// A way to send, for as many threads as wanted.
@@ -202,10 +241,10 @@ impl Network {
     }
 
     /// Ends every session and waits until each [`PeerSink::session_down`] has been called.
-    pub async fn shutdown(mut self) {
+    pub async fn shutdown(self) {
+        let peers = self.shared.members.peers().clone();
         self.shared.stop.cancel();
-        while self.dialers.join_next().await.is_some() {}
-        for peer in self.shared.peers.values() {
+        for peer in peers.values() {
             peer.wait_until_down().await;
         }
     }
@@ -224,12 +263,13 @@ pub struct PeerHandle {
 }
 
 impl PeerHandle {
-    /// Queues a frame for a peer and says on which session. A frame that is larger than a message may be goes as
-    /// several, in the order of its fields. `frame.hello` and `frame.more` belong to the network: leave them empty.
-    pub fn send(&self, to: NodeId, frame: Frame) -> Result<u64, SendError> {
+    /// Queues a frame for a peer on the session that it was made for; [`SendRefusal::Down`] when that one is over. A
+    /// frame that is larger than a message may be goes as several, in the order of its fields. `frame.hello` and
+    /// `frame.more` belong to the network: leave them empty.
+    pub fn send(&self, to: NodeId, session: u64, frame: Frame) -> Result<(), SendError> {
         debug_assert!(frame.hello.is_none() && frame.more.is_empty(), "fields of the network itself");
-        match self.shared.peers.get(&to) {
-            Some(peer) => peer.send(frame, &self.shared.settings),
+        match self.shared.members.peers().get(&to) {
+            Some(peer) => peer.send(session, frame, &self.shared.settings),
             None => Err(SendError { reason: SendRefusal::Down, frame: Box::new(frame) }),
         }
     }
@@ -243,7 +283,7 @@ impl PeerHandle {
         done: impl FnOnce(Result<(), String>) + Send + 'static,
     ) {
         let done = snapshot::Done::new(done);
-        match self.shared.peers.get(&to) {
+        match self.shared.members.peers().get(&to) {
             None => done.tell(Err(format!("node {to} is not a peer"))),
             Some(peer) => {
                 let send = snapshot::send(self.shared.clone(), peer.clone(), message, chunks, done);
@@ -252,16 +292,34 @@ impl PeerHandle {
         }
     }
 
+    /// Takes a newer committed map in; older ones change nothing. New members become peers, those that are down or
+    /// have left are cut off, and a member in a new life or at a new address is met anew.
+    pub fn set_map(&self, map: &ClusterMap) {
+        self.shared.set_map(map);
+    }
+
+    /// Resolves when the cluster has no place for this life of this node any more; says why. Pends for ever when the
+    /// network is gone first.
+    pub fn superseded(&self) -> impl Future<Output = String> + Send + use<> {
+        let mut told = self.shared.superseded.subscribe();
+        async move {
+            match told.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
+                Ok(Some(reason)) => reason,
+                Ok(None) | Err(_) => std::future::pending().await,
+            }
+        }
+    }
+
     /// Whether there is a session with a peer.
     #[must_use]
     pub fn is_up(&self, peer: NodeId) -> bool {
-        self.shared.peers.get(&peer).is_some_and(|peer| peer.info().is_some())
+        self.shared.members.peers().get(&peer).is_some_and(|peer| peer.is_up())
     }
 
     /// The sessions that are up.
     #[must_use]
     pub fn sessions(&self) -> Vec<SessionInfo> {
-        self.shared.peers.values().filter_map(|peer| peer.info()).collect()
+        self.shared.members.peers().values().filter_map(|peer| peer.info()).collect()
     }
 }
 

@@ -1,4 +1,4 @@
-//! One peer: its address, and the session with it, of which there is at most one.
+//! One life of one peer: its address, and the session with it, of which there is at most one.
 
 use std::sync::Arc;
 
@@ -8,18 +8,25 @@ use tokio::sync::OwnedMutexGuard;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
+    cluster::map::Member,
     network::{NetworkSettings, PeerSink, SendError, SendRefusal, SessionInfo, lane::Lane},
-    types::NodeId,
+    types::{Incarnation, NodeId},
 };
 
-/// A member that is not this node.
+/// Held for as long as a session with a node lives: the next one, also of the node's next life, waits here until the
+/// last has said goodbye.
+pub(super) type Gate = Arc<tokio::sync::Mutex<()>>;
+
+/// A member that is not this node, in one life and at one address; when either changes there is a new one.
 #[derive(Debug)]
 pub(super) struct Peer {
     pub(super) node: NodeId,
     pub(super) address: String,
+    incarnation: Incarnation,
     current: Mutex<Option<Current>>,
-    /// Held for as long as a session lives: the next one waits here until the last has said goodbye.
-    gate: Arc<tokio::sync::Mutex<()>>,
+    gate: Gate,
+    /// Cancelled when the map has no place for this life any more, or the network stops.
+    pub(super) life: CancellationToken,
 }
 
 #[derive(Clone, Debug)]
@@ -30,15 +37,23 @@ struct Current {
 }
 
 impl Peer {
-    pub(super) fn new(node: NodeId, address: String) -> Self {
-        Self { node, address, current: Mutex::new(None), gate: Arc::default() }
+    pub(super) fn new(node: NodeId, member: &Member, gate: Gate, life: CancellationToken) -> Self {
+        let Member { incarnation, address, .. } = member.clone();
+        Self { node, address, incarnation, current: Mutex::new(None), gate, life }
     }
 
-    pub(super) fn send(&self, frame: Frame, settings: &NetworkSettings) -> Result<u64, SendError> {
-        let Some(Current { session, lane, .. }) = self.current.lock().clone() else {
-            return Err(SendError { reason: SendRefusal::Down, frame: Box::new(frame) });
-        };
-        lane.push(frame, settings).map(|()| session)
+    /// Whether this is the member that the map describes.
+    pub(super) fn is(&self, member: &Member) -> bool {
+        self.incarnation == member.incarnation && self.address == member.address
+    }
+
+    /// Queues a frame that belongs to a session.
+    pub(super) fn send(&self, session: u64, frame: Frame, settings: &NetworkSettings) -> Result<(), SendError> {
+        let current = self.current.lock().as_ref().filter(|current| current.session == session).cloned();
+        match current {
+            Some(Current { lane, .. }) => lane.push(frame, settings),
+            None => Err(SendError { reason: SendRefusal::Down, frame: Box::new(frame) }),
+        }
     }
 
     pub(super) fn info(&self) -> Option<SessionInfo> {
@@ -47,25 +62,33 @@ impl Peer {
         Some(SessionInfo { peer: self.node, session, queued_frames, queued_bytes })
     }
 
+    pub(super) fn is_up(&self) -> bool {
+        self.current.lock().is_some()
+    }
+
     pub(super) async fn wait_until_down(&self) {
         drop(self.gate.lock().await);
     }
 
-    /// Begins a session. An older one is ended first: its peer would not dial anew if it still lived there.
+    /// Begins a session, unless this life of the peer is over. An older one is ended first: its peer would not dial
+    /// anew if it still lived there.
     pub(super) async fn begin<S: PeerSink>(
         self: &Arc<Self>,
         session: u64,
         lane: Arc<Lane>,
-        end: CancellationToken,
         sink: Arc<S>,
-    ) -> Open<S> {
+    ) -> Option<Open<S>> {
         if let Some(older) = self.current.lock().as_ref() {
             older.end.cancel();
         }
         let gate = self.gate.clone().lock_owned().await;
+        let end = self.life.child_token();
+        if end.is_cancelled() {
+            return None;
+        }
         *self.current.lock() = Some(Current { session, lane: lane.clone(), end: end.clone() });
         sink.session_up(self.node, session);
-        Open { peer: self.clone(), session, lane, end, sink, _gate: gate }
+        Some(Open { peer: self.clone(), session, lane, end, sink, _gate: gate })
     }
 }
 

@@ -91,23 +91,35 @@ impl SnapshotBudget {
 /// Spreads the bytes of all sends evenly over time.
 #[derive(Debug)]
 pub(super) struct Pace {
-    bytes_per_s: Option<u64>,
+    /// 0 is no limit.
+    bytes_per_s: AtomicU64,
     free_at: Mutex<Instant>,
 }
 
 impl Pace {
     pub(super) fn new(bytes_per_s: Option<u64>) -> Self {
-        Self { bytes_per_s: bytes_per_s.map(|rate| rate.max(1)), free_at: Mutex::new(Instant::now()) }
+        let pace = Self { bytes_per_s: AtomicU64::new(0), free_at: Mutex::new(Instant::now()) };
+        pace.set(bytes_per_s);
+        pace
+    }
+
+    /// Holds for every chunk from now on, of the sends under way too.
+    pub(super) fn set(&self, bytes_per_s: Option<u64>) {
+        self.bytes_per_s.store(bytes_per_s.map_or(0, |rate| rate.max(1)), Ordering::Relaxed);
+    }
+
+    fn rate(&self) -> Option<u64> {
+        Some(self.bytes_per_s.load(Ordering::Relaxed)).filter(|rate| *rate > 0)
     }
 
     /// Several to the second even at a low rate, so that a slow send never looks stalled.
     fn chunk_bytes(&self) -> usize {
-        let wanted = self.bytes_per_s.map_or(usize::MAX, |rate| usize::try_from(rate / 8).unwrap_or(usize::MAX));
+        let wanted = self.rate().map_or(usize::MAX, |rate| usize::try_from(rate / 8).unwrap_or(usize::MAX));
         wanted.clamp(4 << 10, CHUNK_BYTES)
     }
 
     async fn wait(&self, bytes: usize) {
-        let Some(rate) = self.bytes_per_s else { return };
+        let Some(rate) = self.rate() else { return };
         let start = {
             let mut free_at = self.free_at.lock();
             let start = (*free_at).max(Instant::now());
@@ -122,6 +134,7 @@ impl Pace {
 pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, message: RaftMessage, chunks: Vec<Bytes>, done: Done) {
     let result = tokio::select! {
         () = shared.stop.cancelled() => Err("this node is shutting down".to_owned()),
+        () = peer.life.cancelled() => Err(format!("node {} is no peer any more", peer.node)),
         result = try_send(&shared, &peer, message, chunks) => result,
     };
     done.tell(result);
@@ -130,7 +143,7 @@ pub(super) async fn send(shared: Arc<Shared>, peer: Arc<Peer>, message: RaftMess
 async fn try_send(shared: &Arc<Shared>, peer: &Peer, message: RaftMessage, chunks: Vec<Bytes>) -> Result<(), String> {
     let _permit = shared.budget.sends.acquire().await.map_err(|_| "sends are closed".to_owned())?;
     let total_bytes = chunks.iter().map(|chunk| chunk.len() as u64).sum();
-    let hello = Some(shared.identity.hello(peer.node, 0, String::new()));
+    let hello = Some(shared.members.identity().hello(peer.node, 0, String::new()));
     let head = SnapshotHead { hello, message: Some(message), total_bytes };
     let limit = shared.settings.connect_timeout;
     let endpoint = endpoint(&peer.address, limit).map_err(|error| format!("address: {error}"))?;
@@ -204,7 +217,7 @@ async fn collect<'a>(shared: &'a Shared, parts: &mut Streaming<SnapshotPart>) ->
         return Err("the first part is not a head".to_owned());
     };
     let SnapshotHead { hello, message, total_bytes } = head;
-    let from = shared.identity.check(&hello.ok_or("no hello")?)?;
+    let from = shared.members.identity().check(&hello.ok_or("no hello")?)?;
     let message = message.ok_or("no message")?;
     let held = shared.budget.reserve(total_bytes)?;
     let mut chunks = Vec::new();

@@ -13,6 +13,7 @@ use crate::{
     types::{ClusterUid, Incarnation, NodeId},
 };
 
+mod membership;
 mod rig;
 
 use rig::{Event, Node, PATIENCE, Served, Site, config, forward, life, map_of, pair, settings};
@@ -23,8 +24,8 @@ fn frames_arrive_in_order_and_once_both_ways() {
     let session = one.sink.wait_up(1);
     assert_eq!(session, two.sink.wait_up(1));
     for sequence in 0..2000 {
-        assert_eq!(one.peers.send(NodeId(2), forward(sequence, 100)).expect("room"), session);
-        assert_eq!(two.peers.send(NodeId(1), forward(sequence, 10)).expect("room"), session);
+        one.peers.send(NodeId(2), session, forward(sequence, 100)).expect("room");
+        two.peers.send(NodeId(1), session, forward(sequence, 10)).expect("room");
     }
     let all: Vec<u64> = (0..2000).collect();
     assert_eq!(two.sink.wait_forwards(2000), all);
@@ -39,12 +40,14 @@ fn a_session_ends_once_and_the_next_replays_nothing() {
     let first = one.sink.wait_up(1);
     let address = two.kill();
     one.sink.wait_down(first);
-    let refused = one.peers.send(NodeId(2), forward(1, 10)).expect_err("the peer is dead");
+    let refused = one.peers.send(NodeId(2), first, forward(1, 10)).expect_err("the peer is dead");
     assert_eq!((refused.reason, *refused.frame), (SendRefusal::Down, forward(1, 10)));
     let two = Node::start(2, &map, Site::at(&address.to_string()), settings());
     let second = one.sink.wait_up(2);
     assert_ne!(first, second);
-    assert_eq!(one.peers.send(NodeId(2), forward(2, 10)).expect("room"), second);
+    let late = one.peers.send(NodeId(2), first, forward(1, 10)).expect_err("that session is over");
+    assert_eq!(late.reason, SendRefusal::Down);
+    one.peers.send(NodeId(2), second, forward(2, 10)).expect("room");
     assert_eq!(two.sink.wait_forwards(1), [2]);
     let events = one.sink.wait("all", |_| true);
     assert_eq!(events, [Event::Up(2, first), Event::Down(2, first), Event::Up(2, second)]);
@@ -87,7 +90,8 @@ fn an_entry_of_twelve_mib_travels_and_a_frame_of_forty_is_cut() {
     let entry = |index| LogEntry { index, data: vec![7; 12 << 20].into(), ..LogEntry::default() };
     let message = |index| RaftMessage { index, entries: vec![entry(index)], ..RaftMessage::default() };
     let frame = Frame { raft: (1..=3).map(message).collect(), ..forward(9, 10) };
-    one.peers.send(NodeId(2), frame.clone()).expect("room");
+    let session = one.sink.wait_up(1);
+    one.peers.send(NodeId(2), session, frame.clone()).expect("room");
     assert_eq!(two.sink.wait_forwards(1), [9]);
     let events = two.sink.wait("all", |_| true);
     let frames =
@@ -97,7 +101,7 @@ fn an_entry_of_twelve_mib_travels_and_a_frame_of_forty_is_cut() {
 
     let entries = vec![entry(1), entry(2)];
     let vast = Frame { raft: vec![RaftMessage { entries, ..RaftMessage::default() }], ..Frame::default() };
-    let refused = one.peers.send(NodeId(2), vast.clone()).expect_err("can't fit");
+    let refused = one.peers.send(NodeId(2), session, vast.clone()).expect_err("can't fit");
     assert_eq!((refused.reason, *refused.frame == vast), (SendRefusal::TooLarge, true));
 }
 
@@ -106,9 +110,10 @@ fn a_slow_receiver_holds_the_sender_back() {
     let bounded = NetworkSettings { queue_bytes: 4 << 20, ..settings() };
     let (one, two, _) = pair(&bounded);
     two.sink.hold(true);
+    let session = one.sink.wait_up(1);
     let mut sent = 0_u64;
     let refused = loop {
-        match one.peers.send(NodeId(2), forward(sent, 64 << 10)) {
+        match one.peers.send(NodeId(2), session, forward(sent, 64 << 10)) {
             Ok(_) => sent += 1,
             Err(refused) => {
                 // Full for good, or only because the stream's task has not run yet?

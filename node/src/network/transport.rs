@@ -34,7 +34,7 @@ pub fn listen(address: SocketAddr) -> io::Result<TcpIncoming> {
 }
 
 /// Where a peer is reached. The name is resolved at each connect.
-pub(super) fn endpoint(address: &str, connect_timeout: Duration) -> Result<Endpoint, tonic::transport::Error> {
+pub(crate) fn endpoint(address: &str, connect_timeout: Duration) -> Result<Endpoint, tonic::transport::Error> {
     Ok(Endpoint::from_shared(format!("http://{address}"))?
         .connect_timeout(connect_timeout)
         .tcp_nodelay(true)

@@ -111,6 +111,7 @@ impl<E: Executor> Connection<E> {
         if batch.len() == 0 && broken.is_none() {
             return self.read(stop).await;
         }
+        let commands = batch.len();
         self.answer(batch).await?;
         if let Some(error) = broken {
             stats::add(&self.session.server.stats.protocol_errors, 1);
@@ -119,7 +120,27 @@ impl<E: Executor> Connection<E> {
             self.session.closing = true;
         }
         self.flush().await?;
-        if self.session.closing { Err(End::Finished) } else { Ok(()) }
+        let done = self.session.closing || (stop.is_cancelled() && self.may_close_behind(commands));
+        if done { Err(End::Finished) } else { Ok(()) }
+    }
+
+    /// Whether this is the moment to close, while the node stops: all that has come is answered, and nothing more seems
+    /// to be on its way. Right behind a lone reply is the best one: a client that waits for each reply finds the end
+    /// before it sends its next request. A pipeline may have more to come, so it gets its time.
+    fn may_close_behind(&mut self, commands: usize) -> bool {
+        let overdue = self.drain_until.is_some_and(|moment| moment <= Instant::now());
+        if !self.input.is_empty() || (commands > 1 && !overdue) {
+            return false;
+        }
+        self.make_room();
+        match self.stream.try_read_buf(&mut self.input) {
+            // The end of the client's side, or a failure, is noticed by the next read.
+            Ok(bytes) => {
+                stats::add(&self.session.server.stats.bytes_in, bytes as u64);
+                false
+            }
+            Err(error) => error.kind() == io::ErrorKind::WouldBlock,
+        }
     }
 
     /// Plans the commands that are in the input, up to the bounds of a batch.

@@ -1,14 +1,7 @@
 //! `cremactl` against a cluster.
 
-use crema_tests::{cluster::Cluster, process::run};
+use crema_tests::{cluster::Cluster, ctl::ctl};
 use serde_json::Value;
-
-/// Runs it; the output, or the error.
-fn ctl(args: &[&str]) -> Result<String, String> {
-    let output = run("cremactl", args);
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
-}
 
 #[test]
 fn keys_status_and_shards() {

@@ -10,6 +10,7 @@ mod failover;
 mod flags;
 mod identity;
 mod idle;
+mod membership;
 mod metrics;
 mod pipeline;
 mod shutdown;

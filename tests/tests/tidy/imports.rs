@@ -12,6 +12,8 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("papaya", &["node/src/cache"], "go through `machine::store::EntryStore`"),
     ("rocksdb", &["node/src/storage"], "go through `storage::LogStore`"),
     ("redis_protocol", &["node/src/resp", "node/src/bin/cremactl"], "use the frames of `resp`"),
+    ("hickory_resolver", &["node/src/cluster/discovery"], "names are looked up by `cluster::discovery`"),
+    ("ring", &["node/src/cluster/discovery"], "gossip is sealed by `cluster::discovery`"),
     ("axum", &["node/src/http"], "HTTP is served by `http`"),
 ];
 
@@ -22,7 +24,7 @@ const LAYERS: &[&[&str]] = &[
     &["resp", "grpc", "http", "metrics::scrape"],
     &["multiraft"],
     &["storage", "network", "cluster"],
-    &["multiraft::node"],
+    &["multiraft::node", "multiraft::govern"],
     &["consensus", "cluster::progress"],
     &["machine", "placement", "partitioning", "checkpoint", "cluster::map", "cluster::command"],
     &["types", "clock", "config", "error", "faults", "metrics"],
@@ -80,41 +82,52 @@ fn module_of(path: &str) -> Option<String> {
     Some(parts.next().map_or_else(|| top.to_owned(), |second| format!("{top}::{second}")))
 }
 
-/// The modules that a file names with `crate::`, with the line of each; braces are followed one level.
+/// The modules that a file names with `crate::`, with the line of each; the groups of a `use` are followed to any depth.
 fn uses(file: &File) -> Vec<(usize, String)> {
+    let lines = file.code();
     let mut found = Vec::new();
-    let mut open_group = false;
-    for (line, code) in file.code() {
-        if open_group {
-            // rustfmt writes one member of a long group per line, four spaces in.
-            let member = code.strip_prefix("    ").filter(|rest| !rest.starts_with(' '));
-            found.extend(member.and_then(path_head).map(|head| (line, head)));
-            open_group = !code.starts_with("};");
-        }
+    for (index, (_, code)) in lines.iter().enumerate() {
         // `pub(in crate::cluster)` says who may look in, not what is used.
-        for (at, _) in code.match_indices("crate::").filter(|(at, _)| !code[..*at].ends_with("pub(in ")) {
-            let rest = &code[at + "crate::".len()..];
-            match rest.strip_prefix('{') {
-                None => found.extend(path_head(rest).map(|head| (line, head))),
-                Some(group) if group.contains('}') => {
-                    found.extend(group.split(", ").filter_map(path_head).map(|head| (line, head)));
-                }
-                Some(_) => open_group = true,
-            }
+        for (at, name) in code.match_indices("crate::").filter(|(at, _)| !code[..*at].ends_with("pub(in ")) {
+            paths(&lines[index..], at + name.len(), &mut found);
         }
     }
     found
 }
 
-/// `multiraft::node::{…}` gives `multiraft::node`; `types::Key` gives `types::Key`, whose row is that of `types`.
-fn path_head(path: &str) -> Option<String> {
-    let name = |part: &str| part.chars().take_while(|c| c.is_alphanumeric() || *c == '_').collect::<String>();
-    let mut parts = path.split("::").map(name);
-    let first = parts.next().filter(|first| !first.is_empty())?;
-    Some(match parts.next().filter(|second| !second.is_empty()) {
-        Some(second) => format!("{first}::{second}"),
-        None => first,
-    })
+/// Adds what is named from column `from` of the first line on: one path, or those of a group.
+fn paths(lines: &[(usize, &str)], from: usize, found: &mut Vec<(usize, String)>) {
+    let mut groups: Vec<Vec<String>> = Vec::new();
+    let mut path: Vec<String> = Vec::new();
+    let mut word = String::new();
+    let rest =
+        lines.iter().enumerate().map(|(nth, (line, code))| (*line, if nth == 0 { &code[from..] } else { code }));
+    for (line, c) in rest.flat_map(|(line, code)| code.chars().chain(['\n']).map(move |c| (line, c))) {
+        if c.is_alphanumeric() || c == '_' {
+            word.push(c);
+            continue;
+        }
+        if !word.is_empty() {
+            path.push(std::mem::take(&mut word));
+        }
+        match c {
+            ':' => {}
+            '{' => groups.push(path.clone()),
+            c if c.is_whitespace() && !groups.is_empty() => {}
+            _ => {
+                let named = groups.last().map_or(0, Vec::len);
+                if path.len() > named {
+                    // `multiraft::node::Node` is in `multiraft::node`; `types::Key` has the row of `types`.
+                    found.push((line, path[..path.len().min(2)].join("::")));
+                }
+                if c == '}' {
+                    groups.pop();
+                }
+                let Some(group) = groups.last() else { return };
+                path.clone_from(group);
+            }
+        }
+    }
 }
 
 #[test]
@@ -132,10 +145,22 @@ fn rows_are_found() {
 
 #[test]
 fn uses_are_found_in_groups() {
-    let text = "use crate::{\n    cache::Router,\n    types::{Key, Value},\n};\nuse crate::{error::Error, resp};\n";
+    let text = "use crate::{\n    cache::Router,\n    cluster::{\n        map::Member,\n        discovery,\n    },\n    types::{Key, Value},\n};\nuse crate::{error::Error, resp};\nfn f() -> crate::http::Door {}\n";
     let file = File { path: "node/src/machine/x.rs".to_owned(), text: text.to_owned() };
     let names: Vec<String> = uses(&file).into_iter().map(|(_, name)| name).collect();
-    assert_eq!(names, ["cache::Router", "types", "error::Error", "resp"]);
+    assert_eq!(
+        names,
+        [
+            "cache::Router",
+            "cluster::map",
+            "cluster::discovery",
+            "types::Key",
+            "types::Value",
+            "error::Error",
+            "resp",
+            "http::Door"
+        ]
+    );
     let tree = Tree { files: vec![file] };
-    assert_eq!(direction(&tree).len(), 2);
+    assert_eq!(direction(&tree).len(), 4);
 }

@@ -21,6 +21,7 @@ use crate::{
     v1::{ErrorDetail, ErrorKind, TopologyRequest, TopologyResponse, cache_client::CacheClient},
 };
 
+mod admin;
 mod calls;
 mod error;
 mod pool;
@@ -29,6 +30,7 @@ mod routing;
 #[cfg(test)]
 mod tests;
 
+pub use admin::{AdminClient, AdminError};
 pub use error::ClientError;
 
 use error::{Verdict, give_up, judge};

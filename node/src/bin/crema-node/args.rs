@@ -1,6 +1,6 @@
 //! The command line, checked as far as one flag alone can be.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
 
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use crema::{partitioning::DEFAULT_SHARDS, types::NodeId};
@@ -40,7 +40,7 @@ pub(crate) enum Command {
 /// Flags of `start`.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct Start {
-    /// This member's number, 1 or more; it must be in --peers.
+    /// This member's number, 1 or more.
     #[arg(long, value_parser = node_id, env = "CREMA_NODE_ID")]
     pub(crate) node_id: NodeId,
     /// Where the gRPC port listens: other nodes, crema.v1.Cache and crema.v1.Admin.
@@ -52,10 +52,25 @@ pub(crate) struct Start {
     /// Where /metrics, /livez, /readyz and /status are.
     #[arg(long, default_value = "127.0.0.1:9090", env = "CREMA_HTTP_ADDR")]
     pub(crate) http_addr: SocketAddr,
-    /// Every member of the cluster, this one included, by its gRPC port: `1=host:port,2=host:port,…`. The cluster
-    /// forms once all of them are there.
-    #[arg(long, value_delimiter = ',', value_parser = member, required = true, env = "CREMA_PEERS")]
+    /// The first members of the cluster, this one included, by their gRPC ports: `1=host:port,2=host:port,…`. The
+    /// cluster forms once all of them are there; a node that finds it formed joins it.
+    #[arg(long, value_delimiter = ',', value_parser = member, env = "CREMA_PEERS")]
     pub(crate) peers: Vec<(NodeId, String)>,
+    /// gRPC ports of some nodes of a cluster that this one joins: `host:port,…`. It waits until there is one.
+    #[arg(long, value_delimiter = ',', value_parser = address, env = "CREMA_JOIN")]
+    pub(crate) join: Vec<String>,
+    /// Forms a new cluster of this node alone; others join it. Only for its first start: it forms another one each time.
+    #[arg(long, env = "CREMA_BOOTSTRAP")]
+    pub(crate) bootstrap: bool,
+    /// The gRPC port as other nodes reach it, `host:port` [default: as in --peers, else --peer-addr].
+    #[arg(long, value_parser = address, env = "CREMA_ADVERTISE_ADDR")]
+    pub(crate) advertise_addr: Option<String>,
+    /// The zone of this node: the replicas of a shard are spread over zones.
+    #[arg(long, default_value = "", env = "CREMA_ZONE")]
+    pub(crate) zone: String,
+    /// The machine that this node runs on: two replicas of a shard avoid one host.
+    #[arg(long, default_value = "", env = "CREMA_HOST_NAME")]
+    pub(crate) host_name: String,
     #[command(flatten)]
     pub(crate) cluster: Cluster,
     /// Opens crema.v1.Admin to whoever knows it; without one Admin is closed.
@@ -67,6 +82,12 @@ pub(crate) struct Start {
     /// A Redis client that takes none of its replies for so long is cut off, in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..), env = "CREMA_WRITE_TIMEOUT_S")]
     pub(crate) write_timeout_s: u64,
+    /// After SIGTERM: how long this node goes on to serve, unready, while proxies and clients learn that it leaves.
+    #[arg(long, default_value = "3s", value_parser = duration, env = "CREMA_LINGER")]
+    pub(crate) linger: Duration,
+    /// After SIGTERM: when it has not stopped in an orderly way by then, it ends at once.
+    #[arg(long, default_value = "30s", value_parser = duration, env = "CREMA_SHUTDOWN_TIMEOUT")]
+    pub(crate) shutdown_timeout: Duration,
 }
 
 /// What a cluster is to be; the same on every member.
@@ -137,15 +158,34 @@ fn node_id(text: &str) -> Result<NodeId, String> {
     }
 }
 
+/// `200ms`, `3s` or `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no time; write a whole number with ms, s or m, as in 200ms, 3s or 2m");
+    let digits = text.find(|c: char| !c.is_ascii_digit()).ok_or_else(wrong)?;
+    let (count, unit) = text.split_at(digits);
+    let count: u64 = count.parse().map_err(|_| wrong())?;
+    match unit {
+        "ms" => Ok(Duration::from_millis(count)),
+        "s" => Ok(Duration::from_secs(count)),
+        "m" => count.checked_mul(60).map(Duration::from_secs).ok_or_else(wrong),
+        _ => Err(wrong()),
+    }
+}
+
 fn member(text: &str) -> Result<(NodeId, String), String> {
     let (id, address) = text.split_once('=').ok_or("a member is written id=host:port")?;
-    let id = node_id(id)?;
-    let (host, port) = address.rsplit_once(':').ok_or("a member is written id=host:port; the port is missing")?;
-    let port: u16 = port.parse().map_err(|_| format!("{port:?} is not a port (1 to 65535)"))?;
-    if host.is_empty() || port == 0 {
-        return Err("a member is written id=host:port".to_owned());
+    Ok((node_id(id)?, self::address(address)?))
+}
+
+/// `host:port`, the host perhaps a name.
+fn address(text: &str) -> Result<String, String> {
+    let (host, port) =
+        text.rsplit_once(':').ok_or_else(|| format!("{text:?} has no port; an address is written host:port"))?;
+    match port.parse::<u16>() {
+        Ok(1..) if !host.is_empty() => Ok(text.to_owned()),
+        Ok(1..) => Err(format!("{text:?} has no host; an address is written host:port")),
+        Ok(0) | Err(_) => Err(format!("{port:?} is not a port (1 to 65535)")),
     }
-    Ok((id, address.to_owned()))
 }
 
 #[cfg(test)]
@@ -156,6 +196,24 @@ mod tests {
     fn the_command_line_is_sound() {
         use clap::CommandFactory as _;
         Args::command().debug_assert();
+    }
+
+    #[test]
+    fn addresses_are_parsed_or_refused() {
+        assert_eq!(address("db-1.svc:7000"), Ok("db-1.svc:7000".to_owned()));
+        for wrong in ["", "a", ":1", "a:", "a:0", "a:70000"] {
+            assert!(address(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn times_are_parsed_or_refused() {
+        assert_eq!(duration("200ms"), Ok(Duration::from_millis(200)));
+        assert_eq!(duration("3s"), Ok(Duration::from_secs(3)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        for wrong in ["", "3", "s", "1.5s", "-1s", "3 s", "99999999999999999999s"] {
+            assert!(duration(wrong).is_err(), "{wrong}");
+        }
     }
 
     #[test]

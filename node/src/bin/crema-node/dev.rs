@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crema::{
-    cache::{NodeOptions, RunningNode, StartingNode, default_workers},
+    cache::{Entry, NodeOptions, RunningNode, StartingNode, default_workers},
     multiraft::node::{Limits, Timings},
     types::NodeId,
 };
@@ -63,9 +63,12 @@ async fn listen(dev: &Dev, i: u16, members: Vec<(NodeId, String)>) -> anyhow::Re
     let options = NodeOptions {
         node: id,
         listen: local(dev.grpc_port + i),
-        members,
+        advertise: local(dev.grpc_port + i).to_string(),
+        entry: Entry::Listed(members),
         spec,
         client_address: resp_addr.to_string(),
+        host: String::new(),
+        zone: String::new(),
         workers,
         timings: Timings::default(),
         limits: Limits::default(),
@@ -83,7 +86,7 @@ impl Listening {
         let Self { id, node, resp, http } = self;
         let node = node.join().await?;
         let (router, view) = (node.router().clone(), node.view().clone());
-        let resp = doors::open_resp(resp, RespLimits::default(), id, router, view, node.metrics(), node.map());
+        let resp = doors::open_resp(resp, RespLimits::default(), id, router, view, node.metrics());
         Ok(DevNode { node, resp, http })
     }
 }

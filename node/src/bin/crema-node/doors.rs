@@ -8,7 +8,7 @@ use crema::{
     cluster::ClusterMap,
     http::{self, HttpConfig},
     metrics::{DoorMetrics, NodeMetrics},
-    multiraft::introspect::Introspect as _,
+    multiraft::{govern::Govern as _, introspect::Introspect as _},
     resp::{self, CommandObserver, NodeFacts, RespConfig, RespStats},
     types::NodeId,
 };
@@ -68,12 +68,11 @@ pub(crate) fn open_resp(
     router: Router,
     view: NodeView,
     metrics: &NodeMetrics,
-    map: &ClusterMap,
 ) -> Door {
     let config = RespConfig {
         max_clients: limits.max_clients,
         write_timeout: limits.write_timeout,
-        facts: Arc::new(facts(node, view, metrics, map)),
+        facts: Arc::new(facts(node, view, metrics)),
         observer: Some(Arc::new(Observer::new(metrics))),
         ..RespConfig::default()
     };
@@ -108,23 +107,20 @@ async fn follow(stats: Arc<RespStats>, door: DoorMetrics, stop: CancellationToke
 }
 
 /// What clients may ask of the node beside their data.
-fn facts(
-    node_id: NodeId,
-    view: NodeView,
-    metrics: &NodeMetrics,
-    map: &ClusterMap,
-) -> impl Fn() -> NodeFacts + Send + Sync + 'static {
-    let (nodes, settings, num_shards) = (map.members.len(), map.settings, u64::from(map.num_shards));
+fn facts(node_id: NodeId, view: NodeView, metrics: &NodeMetrics) -> impl Fn() -> NodeFacts + Send + Sync + 'static {
     let (evictions, expirations) = (metrics.evictions.clone(), metrics.expirations.clone());
     move || {
         let totals = view.status().shards;
+        let map = view.map();
+        let living = |map: &ClusterMap| map.members.keys().filter(|id| map.incarnation_of(**id).is_some()).count();
+        let settings = map.as_ref().map(|map| map.settings).unwrap_or_default();
         NodeFacts {
             node_id,
-            nodes,
+            nodes: map.as_deref().map_or(0, living),
             shards_hosted: totals.local as usize,
             shards_led: totals.led as usize,
             durable: false,
-            max_memory_bytes: settings.capacity.max_bytes * num_shards,
+            max_memory_bytes: settings.capacity.max_bytes * u64::from(totals.total),
             eviction_policy: settings.eviction,
             evicted_keys: evictions.get(),
             expired_keys: expirations.get(),

@@ -1,12 +1,20 @@
-//! `cremactl`: a look at a running cluster, and load for it, from a terminal or a script.
+//! `cremactl`: a look at a running cluster, changes of it, and load for it, from a terminal or a script.
 //!
-//! An ordinary client of the doors: it speaks RESP for keys and `bench`, HTTP for `status` and `shards`, and knows
-//! nothing that another client could not know. Exit code 0 is success, 1 a failure or an absent key, 2 bad flags.
+//! An ordinary client of the doors: it speaks RESP for keys and `bench`, HTTP for `status` and `shards`, gRPC with the
+//! cluster token for whatever concerns the cluster as a whole, and knows nothing that another client could not know.
+//! Exit code 0 is success, 1 a refusal, a failure or an absent key, 2 bad flags.
 
+mod admin;
 mod bench;
+mod format;
+mod forming;
 mod http;
 mod keys;
+mod migrations;
+mod nodes;
 mod resp;
+mod settings;
+mod shards;
 mod status;
 mod table;
 
@@ -36,8 +44,36 @@ enum Verb {
     Del(keys::Del),
     /// Show what a node says of itself
     Status(HttpArgs),
-    /// Show the shards of a node
-    Shards(HttpArgs),
+    /// Show the shards, as one node sees them or all
+    Shards(shards::Shards),
+    /// Form a cluster of nodes that belong to none
+    Init(forming::Init),
+    /// Show the members
+    Nodes(nodes::Nodes),
+    /// Move every replica away from nodes that are to leave
+    Drain(nodes::Drain),
+    /// Take a drain back
+    Undrain(nodes::OneNode),
+    /// Let a node that holds no replica any more leave for good
+    Remove(nodes::OneNode),
+    /// Plan now, and begin what the plan says
+    Rebalance(migrations::Rebalance),
+    /// Move one replica of a shard
+    MoveShard(shards::MoveShard),
+    /// Let a node lead a shard
+    TransferLeader(shards::TransferLeader),
+    /// Let no migration begin or copy
+    Pause(migrations::Plain),
+    /// Let migrations go on
+    Resume(migrations::Plain),
+    /// Roll a migration back
+    Cancel(migrations::Cancel),
+    /// Show what moves, and how far it is
+    Migrations(migrations::Plain),
+    /// Show or change what all replicas agree on
+    Settings(settings::Settings),
+    /// Wait until nothing ails the cluster
+    WaitHealthy(forming::WaitHealthy),
     /// Load the cluster in a closed loop and print rates and latencies
     Bench(bench::Bench),
 }
@@ -107,7 +143,21 @@ async fn main() -> ExitCode {
         Verb::Put(put) => put.run().await,
         Verb::Del(del) => del.run().await,
         Verb::Status(args) => status::status(&args).await,
-        Verb::Shards(args) => status::shards(&args).await,
+        Verb::Shards(shards) => shards.run().await,
+        Verb::Init(init) => init.run().await,
+        Verb::Nodes(nodes) => nodes.run().await,
+        Verb::Drain(drain) => drain.run().await,
+        Verb::Undrain(node) => node.undrain().await,
+        Verb::Remove(node) => node.remove().await,
+        Verb::Rebalance(rebalance) => rebalance.run().await,
+        Verb::MoveShard(shard) => shard.run().await,
+        Verb::TransferLeader(shard) => shard.run().await,
+        Verb::Pause(plain) => plain.pause().await,
+        Verb::Resume(plain) => plain.resume().await,
+        Verb::Cancel(cancel) => cancel.run().await,
+        Verb::Migrations(plain) => plain.migrations().await,
+        Verb::Settings(settings) => settings.run().await,
+        Verb::WaitHealthy(wait) => wait.run().await,
         Verb::Bench(bench) => bench.run().await,
     };
     match answer.and_then(|answer| print(&answer.text).map(|()| answer.found)) {
@@ -168,6 +218,17 @@ mod tests {
             "cremactl bench --clients 0",
             "cremactl bench --seconds 1 --requests 5",
             "cremactl shards -o yaml",
+            "cremactl shards --all --http 127.0.0.1:9090",
+            "cremactl drain",
+            "cremactl drain 0",
+            "cremactl drain 3 --dry-run --no-wait",
+            "cremactl move-shard 3 --from 1",
+            "cremactl transfer-leader 3",
+            "cremactl settings",
+            "cremactl settings set --replication 0",
+            "cremactl settings set --eviction fifo",
+            "cremactl init --nodes 1",
+            "cremactl wait-healthy --timeout x",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }

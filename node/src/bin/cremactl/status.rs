@@ -1,4 +1,4 @@
-//! `status` and `shards`: the `/status` page of a node, for people or as it came.
+//! `status`, and `shards` of one node: the `/status` page of a node, for people or as it came.
 //!
 //! The types here are the page as a client reads it: fields that are not printed are left out, so that a newer or
 //! older node can be asked too.
@@ -6,7 +6,7 @@
 use anyhow::Context;
 use serde::Deserialize;
 
-use crate::{Answer, HttpArgs, Output, http, table::table};
+use crate::{Answer, HttpArgs, Output, format::list, http, table::table};
 
 #[derive(Deserialize)]
 struct Page {
@@ -52,6 +52,10 @@ struct Shard {
     commit: u64,
     applied: u64,
     voters: Vec<u64>,
+    #[serde(default)]
+    learners: Vec<u64>,
+    #[serde(default)]
+    ops_per_second: f64,
     role: String,
     asleep: bool,
     entries: u64,
@@ -106,13 +110,15 @@ fn node_lines(node: &Node) -> String {
 }
 
 fn shard_table(shards: &[Shard]) -> String {
-    let header = ["shard", "role", "leader", "term", "commit", "applied", "entries", "bytes", "voters", "asleep"];
+    let header = [
+        "shard", "role", "leader", "term", "commit", "applied", "entries", "bytes", "ops/s", "voters", "learners",
+        "asleep",
+    ];
     let rows: Vec<Vec<String>> = shards.iter().map(shard_row).collect();
     table(&header.map(str::to_owned), &rows)
 }
 
 fn shard_row(shard: &Shard) -> Vec<String> {
-    let voters: Vec<String> = shard.voters.iter().map(u64::to_string).collect();
     vec![
         shard.shard.to_string(),
         shard.role.clone(),
@@ -122,7 +128,9 @@ fn shard_row(shard: &Shard) -> Vec<String> {
         shard.applied.to_string(),
         shard.entries.to_string(),
         shard.bytes.to_string(),
-        voters.join(","),
+        format!("{:.0}", shard.ops_per_second),
+        list(&shard.voters),
+        list(&shard.learners),
         if shard.asleep { "yes" } else { "no" }.to_owned(),
     ]
 }
@@ -138,7 +146,7 @@ mod tests {
             "shards": {"total": 2, "local": 2, "led": 1, "leaderless": 1}},
         "shards": [
             {"shard": 0, "leader": 1, "term": 2, "commit": 10, "applied": 10, "last": 10, "voters": [1, 2, 3],
-             "role": "leader", "asleep": true, "entries": 3, "bytes": 500},
+             "learners": [4], "ops_per_second": 7.6, "role": "leader", "asleep": true, "entries": 3, "bytes": 500},
             {"shard": 1, "leader": null, "term": 0, "commit": 0, "applied": 0, "last": 0, "voters": [1, 2, 3],
              "role": "follower", "asleep": false, "entries": 0, "bytes": 0}]}"#;
 
@@ -149,9 +157,9 @@ mod tests {
         assert!(lines.contains("forming (waits for node 3)") && lines.contains("2 at 127.0.0.1:7002, connected"));
         let shards = shard_table(&page.shards);
         let want = "\
-shard  role      leader  term  commit  applied  entries  bytes  voters  asleep
-    0  leader         1     2      10       10        3    500  1,2,3   yes
-    1  follower       -     0       0        0        0      0  1,2,3   no
+shard  role      leader  term  commit  applied  entries  bytes  ops/s  voters  learners  asleep
+    0  leader         1     2      10       10        3    500      8  1,2,3          4  yes
+    1  follower       -     0       0        0        0      0      0  1,2,3          -  no
 ";
         assert_eq!(shards, want);
     }

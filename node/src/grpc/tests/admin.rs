@@ -9,15 +9,14 @@ use tonic_reflection::pb::v1::{
 };
 
 use super::{Door, detail, get, open};
-use crate::{door_fixture::Asked, types::NodeId};
 
-fn with_token<T>(token: &str, message: T) -> Request<T> {
+pub(super) fn with_token<T>(token: &str, message: T) -> Request<T> {
     let mut request = Request::new(message);
     request.metadata_mut().insert("authorization", format!("Bearer {token}").parse().unwrap());
     request
 }
 
-fn admin(door: &Door) -> AdminClient<tonic::transport::Channel> {
+pub(super) fn admin(door: &Door) -> AdminClient<tonic::transport::Channel> {
     AdminClient::new(door.channel.clone())
 }
 
@@ -46,21 +45,12 @@ async fn a_node_without_a_token_keeps_admin_closed() {
 }
 
 #[tokio::test]
-async fn shards_are_reported_and_their_leaders_moved() {
+async fn shards_are_reported() {
     let door = open(Some("t")).await;
     let ask = v1::ShardsRequest { shards: vec![2] };
     let shards = admin(&door).shards(with_token("t", ask)).await.unwrap().into_inner().shards;
     assert_eq!((shards.len(), shards[0].shard, shards[0].role.as_str()), (1, 2, "leader"));
     assert_eq!(shards[0].followers[0].node, 2);
-
-    let moved = |shard, to_node| with_token("t", v1::TransferLeaderRequest { shard, to_node });
-    let leader = admin(&door).transfer_leader(moved(2, 2)).await.unwrap().into_inner().leader;
-    assert_eq!(leader, 2);
-    assert_eq!(door.node.take_log(), [Asked::Transfer(2, NodeId(2))]);
-    assert_eq!(detail(admin(&door).transfer_leader(moved(9, 2)).await).field, "shard");
-    assert_eq!(detail(admin(&door).transfer_leader(moved(1, 0)).await).field, "to_node");
-    let elsewhere = detail(admin(&door).transfer_leader(moved(1, 1)).await);
-    assert_eq!((elsewhere.kind(), elsewhere.leader.unwrap().node), (ErrorKind::NotLeader, 2));
 }
 
 #[tokio::test]

@@ -2,8 +2,10 @@
 
 mod admin;
 mod cache;
+mod changes;
 mod decoders;
 mod failures;
+mod hops;
 mod through_the_client;
 
 use std::net::SocketAddr;

@@ -110,14 +110,20 @@ impl<S: EntryStore> Node<S> {
             // Who has a wrong clock would hand it on at once, perhaps back. Then whoever has most of the log: one that
             // needs a snapshot can't be brought level by a corrupt leader, which sends none.
             let matches: BTreeMap<_, _> = group.replica.matches().into_iter().collect();
+            // Who was asked and did not take it comes last, or it would be asked for ever and nobody else.
+            if candidates.iter().all(|(replica, _)| group.declined.contains(replica)) {
+                group.declined.clear();
+            }
             candidates.sort_by_key(|(replica, node)| {
-                (!self.clock.is_sound(*node, now), Reverse(matches.get(replica).copied()))
+                let declined = group.declined.contains(replica);
+                (declined, !self.clock.is_sound(*node, now), Reverse(matches.get(replica).copied()))
             });
             if !candidates.is_empty() {
                 group.wake();
                 self.dirty.insert(*id);
             }
-            let _ = candidates.into_iter().any(|(replica, _)| group.replica.transfer_to(replica));
+            let asked = candidates.into_iter().find(|(replica, _)| group.replica.transfer_to(*replica));
+            group.declined.extend(asked.map(|(replica, _)| replica));
         }
     }
 

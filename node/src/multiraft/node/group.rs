@@ -104,6 +104,8 @@ pub(super) struct Group<S> {
     /// The last standing that was acted on.
     pub(super) seen: Standing,
     pub(super) rest: Rest,
+    /// Who was asked to take this leadership over; only while it is still here.
+    pub(super) declined: BTreeSet<ReplicaId>,
     pub(super) snapshots: Snapshots<S>,
     pub(super) hashes: Hashes,
     pub(super) evictions: Evictions,
@@ -174,6 +176,7 @@ impl<S: EntryStore> Group<S> {
             reads: Reads::default(),
             last_stamp: Timestamp(0),
             rest: Rest::default(),
+            declined: BTreeSet::new(),
             snapshots: Snapshots::default(),
             hashes: Hashes::default(),
             evictions: Evictions::default(),
@@ -284,6 +287,7 @@ impl<S: EntryStore> Group<S> {
             self.hand_back_writes(env);
             self.hand_back_changes(env);
             self.evictions.forget();
+            self.declined.clear();
         }
         self.steering.on_standing(standing, self.preferred);
         self.reads.ask_again(&mut self.replica);

@@ -37,6 +37,16 @@ pub enum Health {
 }
 
 impl Health {
+    /// Its name in tables and metrics.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Serving => "serving",
+            Self::Corrupt { .. } => "corrupt",
+            Self::Stopped { .. } => "stopped",
+        }
+    }
+
     pub(super) fn is_serving(&self) -> bool {
         *self == Self::Serving
     }

@@ -230,6 +230,13 @@ pub enum Input {
         /// The next leader.
         to: NodeId,
     },
+    /// Somebody says who leads a group. Only tells where to try first when no replica here knows better.
+    LeaderHint {
+        /// The group.
+        group: GroupId,
+        /// Who is said to lead it.
+        leader: NodeId,
+    },
     /// Hand every leadership to somebody: this node is going away.
     Resign,
     /// A newer map that the meta group has committed; from the worker of this node that holds the meta group.
@@ -340,6 +347,7 @@ impl<S: EntryStore> Node<S> {
             Input::Snapshot(snapshot) => self.on_snapshot(*snapshot),
             Input::SnapshotSent { group, to, ok } => self.on_snapshot_sent(group, to, ok),
             Input::TransferLeader { group, to } => self.on_transfer(group, to),
+            Input::LeaderHint { group, leader } => self.on_leader_hint(group, leader),
             Input::Resign => self.resigning = true,
             Input::Map(map) => self.on_map(now, map),
             Input::Govern { ticket, command, expected_version, deadline_mono_ms } => {

@@ -182,6 +182,15 @@ impl<S: EntryStore> Node<S> {
         }
     }
 
+    /// A hint from outside steers, it does not decide: one at a node without a replica is dropped.
+    pub(super) fn on_leader_hint(&mut self, id: GroupId, leader: NodeId) {
+        let Some(route) = self.routes.get_mut(id) else { return };
+        if route.members.contains(&leader) {
+            route.set_hint(Some(leader));
+            self.dirty.insert(id);
+        }
+    }
+
     /// Sends every parked batch of a group one step on, as far as there is a step.
     pub(super) fn dispatch(&mut self, now: Now, id: GroupId) {
         let Some(route) = self.routes.get_mut(id) else { return };

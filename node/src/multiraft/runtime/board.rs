@@ -2,14 +2,21 @@
 
 use std::{
     collections::BTreeMap,
-    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU64, Ordering},
+    },
 };
 
+use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
 
 use crate::{
     cluster::map::ClusterMap,
-    multiraft::node::{Event, GroupStatus, Health},
+    multiraft::{
+        introspect::Governing,
+        node::{Event, GroupStatus, Health},
+    },
     types::{GroupId, NodeId, ShardId},
 };
 
@@ -38,13 +45,14 @@ struct Desk {
 pub struct Board {
     shards: Box<[Place]>,
     desks: Box<[Desk]>,
+    governing: ArcSwapOption<Governing>,
 }
 
 impl Board {
     pub(super) fn new(map: &ClusterMap, workers: u32) -> Self {
         let shards = (0..map.num_shards).map(|_| Place::default()).collect();
         let desks = (0..workers).map(|_| Desk::default()).collect();
-        Self { shards, desks }
+        Self { shards, desks, governing: ArcSwapOption::empty() }
     }
 
     /// Who leads a shard, as far as this node knows.
@@ -54,8 +62,29 @@ impl Board {
         (leader != 0).then_some(NodeId(leader))
     }
 
+    /// Who leads the meta group, by the status of the replica here.
+    #[must_use]
+    pub fn meta_leader(&self) -> Option<NodeId> {
+        self.desks.iter().find_map(|desk| desk.groups.lock().get(&GroupId::META)?.leader)
+    }
+
+    /// What this node knows as the leader of the meta group; `None` when it isn't.
+    #[must_use]
+    pub fn governing(&self) -> Option<Arc<Governing>> {
+        self.governing.load_full()
+    }
+
+    /// The worker of the meta group leads it and has looked around, or leads it no more.
+    pub fn set_governing(&self, governing: Option<Arc<Governing>>) {
+        self.governing.store(governing);
+    }
+
     /// Whether what this node has published of a shard is all that there is: it leads and nobody else votes, so that
-    /// no other leader can have answered anything. Holds as long as the set of voters is fixed.
+    /// no other leader can have answered anything.
+    ///
+    /// When voters are added, their group's leader says so ([`Event::Leader`]) as it applies the configuration, and the
+    /// worker notes that before it sends a frame: no other node can acknowledge anything under the new configuration
+    /// while this still holds.
     #[must_use]
     pub fn is_sole(&self, shard: ShardId) -> bool {
         self.shards.get(shard as usize).is_some_and(|place| place.sole.load(Ordering::Acquire))
@@ -111,7 +140,7 @@ impl Board {
         desk.frames_received.fetch_add(received, Ordering::Relaxed);
     }
 
-    /// The workers have stopped: what was published is of the past.
+    /// What was published is of the past: the workers have stopped, or the cluster goes on without them.
     pub(super) fn close(&self) {
         for place in &self.shards {
             place.sole.store(false, Ordering::Release);
@@ -128,6 +157,16 @@ impl Board {
         groups.extend(changed.into_iter().map(|status| (status.group, status)));
     }
 
+    /// There is no replica of the group here any more; a later one begins without its past.
+    pub(super) fn forget(&self, worker: u32, group: GroupId) {
+        self.desks[worker as usize].groups.lock().remove(&group);
+        if let Some(place) = group.shard().and_then(|shard| self.shards.get(shard as usize)) {
+            place.sole.store(false, Ordering::Release);
+            place.silent.store(false, Ordering::Release);
+        }
+    }
+
+    /// Before anything leaves that follows from it.
     pub(super) fn note(&self, event: &Event) {
         let group = match event {
             Event::Leader { group, .. } | Event::Health { group, .. } => group,

@@ -8,9 +8,10 @@ use crossbeam_channel::{Receiver, Sender};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 use crate::{
+    cluster::{command::MetaCommand, map::ClusterMap},
     error::Error,
     machine::command::{Op, Outcome},
-    multiraft::node::ReceivedSnapshot,
+    multiraft::{govern::GovernError, node::ReceivedSnapshot},
     types::{GroupId, NodeId, ReplicaId},
 };
 
@@ -28,16 +29,53 @@ pub(super) struct Submission {
     pub(super) permit: OwnedSemaphorePermit,
 }
 
+/// A change of the cluster map; for the worker of the meta group.
+pub(super) struct Petition {
+    pub(super) command: MetaCommand,
+    pub(super) expected_version: Option<u64>,
+    pub(super) deadline_mono_ms: u64,
+    pub(super) reply: oneshot::Sender<Result<Arc<ClusterMap>, GovernError>>,
+    /// As of a [`Submission`].
+    pub(super) permit: OwnedSemaphorePermit,
+}
+
 /// One thing for a worker to take in.
 pub(super) enum Mail {
     Submit(Submission),
-    SessionUp { peer: NodeId, session: u64 },
-    SessionDown { peer: NodeId, session: u64 },
-    Frame { from: NodeId, session: u64, frame: Box<v1::Frame>, permit: Arc<OwnedSemaphorePermit> },
+    SessionUp {
+        peer: NodeId,
+        session: u64,
+    },
+    SessionDown {
+        peer: NodeId,
+        session: u64,
+    },
+    Frame {
+        from: NodeId,
+        session: u64,
+        frame: Box<v1::Frame>,
+        permit: Arc<OwnedSemaphorePermit>,
+    },
     Snapshot(Box<ReceivedSnapshot>),
-    SnapshotSent { group: GroupId, to: ReplicaId, ok: bool },
-    Transfer { group: GroupId, to: NodeId },
+    SnapshotSent {
+        group: GroupId,
+        to: ReplicaId,
+        ok: bool,
+    },
+    Transfer {
+        group: GroupId,
+        to: NodeId,
+    },
+    Hint {
+        group: GroupId,
+        leader: NodeId,
+    },
     Resign,
+    /// From the worker of the meta group.
+    Map(Arc<ClusterMap>),
+    Govern(Petition),
+    /// To the worker of the meta group.
+    Report(v1::NodeReport),
     Stop,
 }
 

@@ -1,12 +1,12 @@
 //! What drives the pure core: worker threads that own the shards, and the peer network beneath them.
 //!
-//! Started by `cache::node` with a map and a maker of stores. A worker owns whole lanes of groups and is the only
+//! Started by `cache::node` with a map and the [`Stores`]. A worker owns whole lanes of groups and is the only
 //! thread that touches them, so the hot path takes no lock. Clients come in through [`RuntimeHandle`], peers through
 //! the network's sink; both are held back by permits, never by an unbounded queue.
 
 use std::{sync::Arc, thread::JoinHandle, time::Duration};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     cluster::map::ClusterMap,
@@ -23,7 +23,9 @@ use crate::{
 };
 
 mod board;
+mod govern;
 mod mailbox;
+mod outlets;
 mod sink;
 mod wall;
 mod worker;
@@ -31,6 +33,7 @@ mod worker;
 pub use self::board::Board;
 use self::{
     mailbox::{Mail, Mailbox, Submission},
+    outlets::Outlets,
     sink::Sink,
     wall::Clock,
     worker::Worker,
@@ -69,16 +72,29 @@ pub struct RuntimeHandle {
     board: Arc<Board>,
     clock: Clock,
     peers: PeerHandle,
+    newest_map: watch::Receiver<Arc<ClusterMap>>,
+}
+
+/// Where the stores of shards come from, and where their readers go with them. Called by worker threads.
+pub trait Stores: Send + Sync + 'static {
+    /// What they are.
+    type Store: EntryStore + Send + 'static;
+
+    /// The store of a replica that begins here.
+    fn make(&self, group: GroupId) -> Self::Store;
+
+    /// There is no replica of the group here any more: nobody may read from what is left of its store.
+    fn discard(&self, group: GroupId);
 }
 
 impl Runtime {
     /// Starts the workers and the peer network. Events go to the receiver, which may lag; the newest state of each
     /// shard is always on the [`Board`]. Call within a tokio runtime.
-    pub fn start<S: EntryStore + Send + 'static>(
+    pub fn start<T: Stores>(
         config: RuntimeConfig,
         map: &ClusterMap,
         door: &PeerDoor,
-        make_store: impl Fn(GroupId) -> S + Send + Sync + 'static,
+        stores: Arc<T>,
     ) -> (Self, mpsc::Receiver<Event>) {
         let clock = Clock::start();
         let board = Arc::new(Board::new(map, config.workers));
@@ -88,36 +104,29 @@ impl Runtime {
         let network = Network::start(map, config.node, config.incarnation, config.network.clone(), door, sink);
         let peers = network.handle();
         let (events, receiver) = mpsc::channel(EVENTS);
-        let (map, make_store) = (Arc::new(map.clone()), Arc::new(make_store));
-        let mut threads = Vec::new();
-        for (worker, inbox) in inboxes.into_iter().enumerate() {
-            let worker = worker as u32;
-            let node_config = NodeConfig {
-                node: config.node,
-                incarnation: config.incarnation,
-                lanes: Lanes { worker, workers: config.workers },
-                timings: config.timings,
-                limits: config.limits,
-                seed: config.seed,
-                faults: Faults::none(),
-            };
-            let make_store = make_store.clone();
-            let node = Node::new(node_config, map.clone(), move |group| make_store(group));
-            let mailbox = mailboxes[worker as usize].clone();
-            let worker = Worker::new(
-                worker,
-                node,
-                inbox,
-                mailbox,
-                peers.clone(),
-                board.clone(),
-                events.clone(),
-                clock.clone(),
-            );
-            let thread = std::thread::Builder::new().name(format!("shards-{}", threads.len()));
-            threads.push(thread.spawn(move || worker.run()).expect("the system gives no thread for a worker"));
-        }
-        (Self { handle: RuntimeHandle { mailboxes, board, clock, peers }, network, threads }, receiver)
+        let map = Arc::new(map.clone());
+        let (maps, newest_map) = watch::channel(map.clone());
+        let outlets = Arc::new(Outlets {
+            mailboxes: mailboxes.clone(),
+            peers: peers.clone(),
+            door: door.clone(),
+            maps,
+            board: board.clone(),
+            events,
+            stores,
+            clock: clock.clone(),
+        });
+        let threads = inboxes.into_iter().zip(0..).map(|(inbox, number)| {
+            let stores = outlets.stores.clone();
+            let node = Node::new(config.of_worker(number), map.clone(), move |group| stores.make(group));
+            let worker = Worker::new(number, node, inbox, outlets.clone());
+            let thread = std::thread::Builder::new().name(format!("shards-{number}"));
+            thread.spawn(move || worker.run()).expect("the system gives no thread for a worker")
+        });
+        let threads = threads.collect();
+        let handle = RuntimeHandle { mailboxes, board, clock, peers, newest_map };
+        door.set_governor(Arc::new(handle.clone()));
+        (Self { handle, network, threads }, receiver)
     }
 
     /// A way in.
@@ -140,6 +149,25 @@ impl Runtime {
     }
 }
 
+impl RuntimeConfig {
+    fn of_worker(&self, worker: u32) -> NodeConfig {
+        NodeConfig {
+            node: self.node,
+            incarnation: self.incarnation,
+            lanes: Lanes { worker, workers: self.workers },
+            timings: self.timings,
+            limits: self.limits,
+            seed: self.seed,
+            faults: Faults::none(),
+        }
+    }
+}
+
+/// Which of so many workers holds the meta group.
+fn meta_worker(workers: usize) -> usize {
+    lane_of(GroupId::META) as usize % workers
+}
+
 /// Events that wait for the one who logs them; more are only of interest in sum.
 const EVENTS: usize = 4_096;
 
@@ -156,10 +184,27 @@ impl RuntimeHandle {
         &self.peers
     }
 
+    /// The newest map that this node has applied.
+    #[must_use]
+    pub fn map(&self) -> Arc<ClusterMap> {
+        self.newest_map.borrow().clone()
+    }
+
+    /// Follows the map; the receiver's present value counts as seen.
+    #[must_use]
+    pub fn watch_map(&self) -> watch::Receiver<Arc<ClusterMap>> {
+        self.newest_map.clone()
+    }
+
     /// The wall clock as the workers read it.
     #[must_use]
     pub fn now(&self) -> crate::types::Now {
         self.clock.now()
+    }
+
+    /// Nothing that was published here is read any more: the cluster has gone on without this node.
+    pub fn fall_silent(&self) {
+        self.board.close();
     }
 
     /// Which worker owns a shard.
@@ -197,6 +242,11 @@ impl RuntimeHandle {
     /// Asks the leader of a shard, if it is this node, to hand over to another.
     pub fn transfer_leader(&self, shard: ShardId, to: NodeId) {
         self.mailboxes[self.worker_of(shard)].send(Mail::Transfer { group: GroupId::of_shard(shard), to });
+    }
+
+    /// A hint at the leader of a shard, for operations of which no replica here knows better.
+    pub fn hint_leader(&self, shard: ShardId, leader: NodeId) {
+        self.mailboxes[self.worker_of(shard)].send(Mail::Hint { group: GroupId::of_shard(shard), leader });
     }
 
     /// Hands every leadership over; returns when none is left or time is up.

@@ -6,20 +6,24 @@ use std::{
     time::{Duration, Instant},
 };
 
+use crema_api::v1;
 use crossbeam_channel::{Receiver, RecvTimeoutError};
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
-    board::Board,
-    mailbox::{Mail, Mailbox, Submission},
-    wall::Clock,
+    Stores,
+    mailbox::{Mail, Petition, Submission},
+    outlets::Outlets,
 };
 use crate::{
+    cluster::map::ClusterMap,
     error::Error,
-    machine::{command::Outcome, store::EntryStore},
-    multiraft::node::{Effects, Event, Input, Node, SendSnapshot, Ticket},
-    network::PeerHandle,
-    types::Now,
+    machine::command::Outcome,
+    multiraft::{
+        govern::GovernError,
+        node::{Effects, Event, Input, Node, SendSnapshot, Ticket},
+    },
+    types::{GroupId, NodeId, Now},
 };
 
 /// Mail taken in before a turn: enough for any batch, little enough that replies don't wait for it.
@@ -38,49 +42,41 @@ struct Gather {
     _permit: OwnedSemaphorePermit,
 }
 
-pub(super) struct Worker<S> {
+pub(super) struct Worker<T: Stores> {
     number: u32,
-    node: Node<S>,
+    node: Node<T::Store>,
     inbox: Receiver<Mail>,
-    /// For what comes back from the network's tasks.
-    mailbox: Mailbox,
-    peers: PeerHandle,
-    board: Arc<Board>,
-    events: mpsc::Sender<Event>,
-    clock: Clock,
+    outlets: Arc<Outlets<T>>,
     tick: Duration,
     ticks: u64,
     gathers: HashMap<u64, Gather>,
-    last_gather: u64,
+    petitions: HashMap<Ticket, Waiting>,
+    last_ticket: u64,
+    /// The sessions as the core knows them: what it says belongs to these.
+    sessions: HashMap<NodeId, u64>,
     stopping: bool,
 }
 
-impl<S: EntryStore> Worker<S> {
-    #[expect(clippy::too_many_arguments, reason = "called once, by the runtime's start")]
-    pub(super) fn new(
-        number: u32,
-        node: Node<S>,
-        inbox: Receiver<Mail>,
-        mailbox: Mailbox,
-        peers: PeerHandle,
-        board: Arc<Board>,
-        events: mpsc::Sender<Event>,
-        clock: Clock,
-    ) -> Self {
+/// Who waits for a change of the map.
+struct Waiting {
+    reply: oneshot::Sender<Result<Arc<ClusterMap>, GovernError>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<T: Stores> Worker<T> {
+    pub(super) fn new(number: u32, node: Node<T::Store>, inbox: Receiver<Mail>, outlets: Arc<Outlets<T>>) -> Self {
         let tick = Duration::from_millis(node.timings().tick_ms);
         Self {
             number,
             node,
             inbox,
-            mailbox,
-            peers,
-            board,
-            events,
-            clock,
+            outlets,
             tick,
             ticks: 0,
             gathers: HashMap::new(),
-            last_gather: 0,
+            petitions: HashMap::new(),
+            last_ticket: 0,
+            sessions: HashMap::new(),
             stopping: false,
         }
     }
@@ -99,7 +95,7 @@ impl<S: EntryStore> Worker<S> {
             let effects = self.node.turn(now);
             more = effects.more;
             self.perform(now, effects);
-            self.board.count_turn(self.number);
+            self.outlets.board.count_turn(self.number);
         }
         self.abandon();
     }
@@ -107,7 +103,7 @@ impl<S: EntryStore> Worker<S> {
     /// Takes in what has come; waits for it until the next tick, unless there is more to do anyway.
     fn take_mail(&mut self, next_tick: Instant, more: bool) -> Now {
         let first = if more { self.inbox.try_recv().ok() } else { self.wait(next_tick) };
-        let now = self.clock.now();
+        let now = self.outlets.clock.now();
         let rest = self.inbox.try_iter().take(MAIL_PER_TURN).collect::<Vec<_>>();
         for mail in first.into_iter().chain(rest) {
             self.take_in(now, mail);
@@ -133,31 +129,54 @@ impl<S: EntryStore> Worker<S> {
                 self.stopping = true;
                 return;
             }
-            Mail::SessionUp { peer, session } => Input::SessionUp { peer, session },
-            Mail::SessionDown { peer, session } => Input::SessionDown { peer, session },
+            Mail::SessionUp { peer, session } => {
+                self.sessions.insert(peer, session);
+                Input::SessionUp { peer, session }
+            }
+            Mail::SessionDown { peer, session } => {
+                if self.sessions.get(&peer) == Some(&session) {
+                    self.sessions.remove(&peer);
+                }
+                Input::SessionDown { peer, session }
+            }
             Mail::Frame { from, session, frame, permit } => {
                 drop(permit);
-                self.board.count_frames(self.number, 0, 1);
+                self.outlets.board.count_frames(self.number, 0, 1);
                 Input::Frame { from, session, frame: *frame }
             }
             Mail::Snapshot(snapshot) => Input::Snapshot(snapshot),
             Mail::SnapshotSent { group, to, ok } => Input::SnapshotSent { group, to, ok },
             Mail::Transfer { group, to } => Input::TransferLeader { group, to },
+            Mail::Hint { group, leader } => Input::LeaderHint { group, leader },
             Mail::Resign => Input::Resign,
+            Mail::Map(map) => Input::Map(map),
+            Mail::Report(report) => Input::Report(report),
+            Mail::Govern(petition) => self.petition(petition),
         };
         self.node.input(now, input);
     }
 
     fn submit(&mut self, now: Now, submission: Submission) {
         let Submission { calls, deadline_mono_ms, reply, permit } = submission;
-        self.last_gather += 1;
-        let gather = self.last_gather;
+        let gather = self.next_ticket();
         self.gathers
             .insert(gather, Gather { results: vec![None; calls.len()], left: calls.len(), reply, _permit: permit });
         for (position, (group, ops)) in calls.into_iter().enumerate() {
             let ticket = Ticket(gather << TICKET_BITS | position as u64);
             self.node.input(now, Input::Submit { ticket, group, ops, deadline_mono_ms });
         }
+    }
+
+    fn petition(&mut self, petition: Petition) -> Input {
+        let Petition { command, expected_version, deadline_mono_ms, reply, permit } = petition;
+        let ticket = Ticket(self.next_ticket());
+        self.petitions.insert(ticket, Waiting { reply, _permit: permit });
+        Input::Govern { ticket, command, expected_version, deadline_mono_ms }
+    }
+
+    fn next_ticket(&mut self) -> u64 {
+        self.last_ticket += 1;
+        self.last_ticket
     }
 
     fn on_tick(&mut self, now: Now) {
@@ -171,32 +190,65 @@ impl<S: EntryStore> Worker<S> {
     /// Tells what has changed; sleeping groups cost nothing.
     fn publish(&mut self) {
         let changed = self.node.take_changed_status();
-        self.board.publish(self.number, changed);
+        self.outlets.board.publish(self.number, changed);
+        // Only the worker of the meta group knows more than the map.
+        if self.node.group_status(GroupId::META).is_some() {
+            self.outlets.board.set_governing(self.node.governing().cloned().map(Arc::new));
+        }
     }
 
+    /// The order is a promise: a committed map is everywhere on this node before anything is acknowledged under it, and
+    /// what has changed of a shard is noted before a frame leaves by which another node could go on from there.
     fn perform(&mut self, now: Now, effects: Effects) {
-        let Effects { frames, replies, snapshots, events, map: _, governed: _, reports: _, destroyed: _, more: _ } =
-            effects;
-        self.board.count_frames(self.number, frames.len() as u64, 0);
-        for (to, frame) in frames {
-            if let Err(refused) = self.peers.send(to, frame) {
-                // It never left: what it carried of clients may go another way.
-                self.node.input(now, Input::Undelivered { to, frame: refused.frame });
-            }
+        let Effects { frames, replies, snapshots, events, map, governed, reports, destroyed, more: _ } = effects;
+        if let Some(map) = map {
+            self.outlets.spread_map(self.number, &map);
         }
+        destroyed.into_iter().for_each(|group| self.forget(group));
+        self.note(events);
+        self.send(now, frames);
         for (ticket, result) in replies {
             self.reply(ticket, result);
+        }
+        for (ticket, result) in governed {
+            if let Some(waiting) = self.petitions.remove(&ticket) {
+                // Who has gone away needs no answer.
+                let _ = waiting.reply.send(result);
+            }
         }
         for snapshot in snapshots {
             self.send_snapshot(snapshot);
         }
+        reports.into_iter().for_each(|report| self.outlets.meta().send(Mail::Report(report)));
+    }
+
+    fn forget(&self, group: GroupId) {
+        self.outlets.board.forget(self.number, group);
+        // The same turn may have begun a new replica, whose reader has taken the old one's place.
+        if self.node.group_status(group).is_none() {
+            self.outlets.stores.discard(group);
+        }
+    }
+
+    fn note(&mut self, events: Vec<Event>) {
         if !events.is_empty() {
             self.publish();
         }
         for event in events {
-            self.board.note(&event);
-            // A full queue only loses a line of the log.
-            let _ = self.events.try_send(event);
+            self.outlets.board.note(&event);
+            self.outlets.tell(event);
+        }
+    }
+
+    fn send(&mut self, now: Now, frames: Vec<(NodeId, v1::Frame)>) {
+        self.outlets.board.count_frames(self.number, frames.len() as u64, 0);
+        for (to, frame) in frames {
+            // The core sends only on a session that it knows; 0 is none.
+            let session = self.sessions.get(&to).copied().unwrap_or_default();
+            if let Err(refused) = self.outlets.peers.send(to, session, frame) {
+                // It never left: what it carried of clients may go another way.
+                self.node.input(now, Input::Undelivered { to, frame: refused.frame });
+            }
         }
     }
 
@@ -218,8 +270,8 @@ impl<S: EntryStore> Worker<S> {
 
     fn send_snapshot(&self, snapshot: SendSnapshot) {
         let SendSnapshot { group, to, node, message, chunks } = snapshot;
-        let mailbox = self.mailbox.clone();
-        self.peers.send_snapshot(node, message, chunks, move |result| {
+        let mailbox = self.outlets.mailboxes[self.number as usize].clone();
+        self.outlets.peers.send_snapshot(node, message, chunks, move |result| {
             if let Err(reason) = &result {
                 tracing::warn!(%group, %node, reason, "a snapshot did not arrive");
             }

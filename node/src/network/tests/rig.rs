@@ -137,7 +137,13 @@ pub(super) fn forward(sequence: u64, bytes: usize) -> Frame {
 
 pub(super) fn settings() -> NetworkSettings {
     let quick = Duration::from_millis(20);
-    NetworkSettings { silence: PATIENCE, backoff_min: quick, backoff_max: quick * 5, ..NetworkSettings::default() }
+    NetworkSettings {
+        silence: PATIENCE,
+        backoff_min: quick,
+        backoff_max: quick * 5,
+        doubt_interval: quick,
+        ..NetworkSettings::default()
+    }
 }
 
 /// A place to listen, before there is a node.
@@ -188,16 +194,33 @@ pub(super) struct Node {
 
 impl Node {
     pub(super) fn start(node: u64, map: &ClusterMap, site: Site, settings: NetworkSettings) -> Self {
+        Self::start_as(node, life(node), map, site, settings)
+    }
+
+    /// As [`Self::start`], in a life of choice.
+    pub(super) fn start_as(
+        node: u64,
+        life: Incarnation,
+        map: &ClusterMap,
+        site: Site,
+        settings: NetworkSettings,
+    ) -> Self {
         let id = NodeId(node);
         let listed = map.members.iter().map(|(id, member)| (*id, member.address.clone())).collect();
-        let former = Former::formed(config(node, life(node), listed), map.clone()).expect("listed");
+        let former = Former::formed(config(node, life, listed), map.clone()).expect("listed");
         let served = site.serve(former);
         let sink = Recorder::new();
         let _context = served.runtime.enter();
-        let network = Network::start(map, id, life(node), settings, &served.door, sink.clone());
+        let network = Network::start(map, id, life, settings, &served.door, sink.clone());
         drop(_context);
         let peers = network.handle();
         Self { served, network, sink, peers }
+    }
+
+    /// Takes a newer map in, as the runtime does.
+    pub(super) fn set_map(&self, map: &ClusterMap) {
+        self.peers.set_map(map);
+        self.served.door.on_map(map);
     }
 
     /// Ends as a killed process does.

@@ -7,7 +7,7 @@ use super::{
     world::World,
 };
 use crate::{
-    cluster::map::MemberState,
+    cluster::map::{MemberState, Phase},
     placement::plan,
     types::{Draw, NodeId},
 };
@@ -67,9 +67,14 @@ fn zone(draw: &mut Draw, zones: u64) -> &'static str {
     if zones == 0 { "" } else { ZONES[draw.below(zones) as usize] }
 }
 
-/// A node whose loss leaves every group its majority.
+/// A node whose loss leaves every group its majority, also in the configuration that a group is just entering.
 fn spare(world: &World, draw: &mut Draw) -> Option<NodeId> {
-    let fine = |node: &NodeId| world.map.groups.keys().all(|group| world.has_quorum(*group, Some(*node)));
+    let entering = |node: &NodeId| {
+        let about = world.map.migrations.values().filter(|migration| migration.phase == Phase::JointSwap);
+        about.filter_map(|one| world.map.node_of(one.group, one.incoming?)).any(|incoming| incoming == *node)
+    };
+    let kept = |node: &NodeId| world.map.groups.keys().all(|group| world.has_quorum(*group, Some(*node)));
+    let fine = |node: &NodeId| kept(node) && !entering(node);
     let all: Vec<NodeId> = usable(world).into_iter().filter(fine).collect();
     all.get(draw.below(all.len() as u64) as usize).copied()
 }

@@ -129,7 +129,7 @@ fn joining(node: u64, options: &[&str]) -> Member {
     let mut joining = member(node, 1);
     for option in options {
         match option.split_once('=') {
-            Some(("life", n)) if n == "0" => joining.incarnation.0 = 0,
+            Some(("life", "0")) => joining.incarnation.0 = 0,
             Some(("life", n)) => joining.incarnation = life(node, number(n)),
             Some(("address", to)) => joining.address = to.to_owned(),
             Some(("host", host)) => joining.host = host.to_owned(),
