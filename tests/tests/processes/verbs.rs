@@ -67,5 +67,5 @@ fn an_operator_changes_a_cluster() {
     });
 
     let settings = json(&cluster, &["settings", "set", "--migration-bytes-per-s", "1000000"]);
-    assert_eq!(settings["settings"]["migration_bytes_per_s"], 1_000_000, "{settings}");
+    assert_eq!(settings["migration_bytes_per_s"], 1_000_000, "{settings}");
 }
