@@ -22,9 +22,10 @@ fn numbers(of: &Value) -> Vec<u64> {
 
 #[test]
 fn an_operator_changes_a_cluster() {
-    let mut cluster = Cluster::start("verbs", 3, &["--cluster-token", TOKEN]);
+    let mut cluster = Cluster::start("verbs", 3, &["--cluster-token", TOKEN, "--max-memory", "1000000000"]);
     let nodes = json(&cluster, &["nodes"]);
     assert_eq!(nodes.as_array().map(Vec::len), Some(3), "{nodes}");
+    assert_eq!(nodes[0]["limit_bytes"], 1_000_000_000, "{nodes}");
 
     let why = refusal(&cluster, &["init"]);
     assert!(why.contains("belongs to cluster"), "a second Init: {why}");

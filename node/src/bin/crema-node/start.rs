@@ -120,7 +120,7 @@ fn options(start: &Start) -> anyhow::Result<NodeOptions> {
         workers: start.cluster.workers.unwrap_or_else(|| default_workers(spec.num_shards)),
         spec,
         timings: Timings::default(),
-        limits: Limits::default(),
+        limits: Limits { memory_bytes: start.max_memory, ..Limits::default() },
         token: start.cluster_token.clone().and_then(ClusterToken::new),
         discovery: discovery(start),
     })
