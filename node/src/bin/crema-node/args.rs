@@ -35,7 +35,7 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Runs one node of a cluster.
-    Start(Start),
+    Start(Box<Start>),
     /// Runs a whole cluster in this process, on loopback ports, in memory.
     Dev(Dev),
 }
