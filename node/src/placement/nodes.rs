@@ -55,6 +55,12 @@ pub(super) fn answers(map: &ClusterMap, health: &Health, at: &ReplicaAt) -> bool
     map.is_alive(at) && connected(map, health, at.node)
 }
 
+/// Whether a replica is known to answer at this moment. A new meta leader takes nodes for connected that it has not
+/// heard of yet, as one that is too early to declare anybody down must; nobody's majority may rest on those.
+pub(super) fn is_here(map: &ClusterMap, health: &Health, at: &ReplicaAt) -> bool {
+    map.is_alive(at) && health.nodes.get(&at.node).is_some_and(|node| node.silent_ms == 0)
+}
+
 /// The smallest number of voters that decides.
 pub(super) fn majority(voters: usize) -> usize {
     voters / 2 + 1

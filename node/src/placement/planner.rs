@@ -129,11 +129,11 @@ impl<'a> Planner<'a> {
         self.waiting.say(group, reason);
     }
 
-    /// Whether a group keeps a majority of answering voters without one of its replicas.
+    /// Whether a group keeps a majority of voters that answer at this moment without one of its replicas.
     pub(super) fn survives(&self, set: &ReplicaSet, without: ReplicaId) -> bool {
         let rest: Vec<&ReplicaAt> = set.voters().filter(|at| at.replica != without).collect();
-        let answering = rest.iter().filter(|at| nodes::answers(self.map, self.health, at)).count();
-        answering >= nodes::majority(rest.len())
+        let here = rest.iter().filter(|at| nodes::is_here(self.map, self.health, at)).count();
+        here >= nodes::majority(rest.len())
     }
 
     /// A node of the group's voters that doesn't answer at the moment.

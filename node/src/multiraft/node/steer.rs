@@ -4,7 +4,7 @@
 //! Whatever it does here is only begun. A step is done when the configuration shows it, which the leader reports
 //! ([`super::report`]); the next phase then comes with the map.
 
-use std::cmp::Reverse;
+use std::{cmp::Reverse, collections::BTreeSet};
 
 use super::{
     Node,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::{
     cluster::progress::{Wanted, wanted_step},
-    consensus::{Role, Standing},
+    consensus::{ConfStep, PeerProgress, Role, Standing},
     machine::store::EntryStore,
     types::{GroupId, LogIndex, MigrationId, NodeId, Now, ReplicaId},
 };
@@ -77,11 +77,27 @@ impl<S: EntryStore> Group<S> {
         }
         let migration = env.map.migration_of(self.id).map_or(MigrationId(0), |migration| migration.id);
         match wanted {
+            Wanted::Propose(step, _) if !self.could_go_on(step, env) => false,
             Wanted::Propose(step, peers) => self.propose_step(migration, step, peers),
             Wanted::TransferAway => self.step_aside(env),
             Wanted::Nothing if self.migrating => false,
             Wanted::Nothing => self.hand_to_preferred(env),
         }
+    }
+
+    /// Whether the voters that a step leaves can decide: a majority of them answers now. A joint configuration without
+    /// one could neither be left nor taken back; until it begins, the group works on as it is.
+    fn could_go_on(&self, step: ConfStep, env: &Env<'_>) -> bool {
+        let ConfStep::EnterJoint { add, remove } = step else { return true };
+        let voters: BTreeSet<ReplicaId> =
+            self.conf.voters.iter().copied().filter(|voter| Some(*voter) != remove).chain(add).collect();
+        let active = |(replica, peer): &(ReplicaId, PeerProgress)| {
+            let node = self.nodes.get(replica);
+            *replica == self.own() || peer.active && node.is_some_and(|node| env.out.sessions.contains_key(node))
+        };
+        let progress = self.replica.progress();
+        let here = progress.iter().filter(|peer| voters.contains(&peer.0) && active(peer)).count();
+        here * 2 > voters.len()
     }
 
     /// This leader is to go: whoever has most of the log takes over, of those that stay.
