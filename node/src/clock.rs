@@ -95,6 +95,13 @@ impl ClockTable {
         self.error_of(wall, now).is_some_and(|error| error.unsigned_abs() <= self.max_skew_ms)
     }
 
+    /// Whether a peer's clock is known to be out of bounds.
+    #[must_use]
+    pub fn is_wrong(&self, peer: NodeId, now: Now) -> bool {
+        let Some(wall) = self.heard.get(&peer).and_then(|heard| current(heard, now)) else { return false };
+        self.error_of(wall, now).is_some_and(|error| error.unsigned_abs() > self.max_skew_ms)
+    }
+
     fn error_of(&self, wall: Timestamp, now: Now) -> Option<i64> {
         if self.clocks(now).len() < 3 {
             return None;

@@ -96,13 +96,27 @@ impl Entrant {
     /// The map that names this life of the node. Waits for as long as others are missing.
     pub(super) async fn enter(self, door: &PeerDoor, finder: Option<&Finder>) -> Result<ClusterMap, Error> {
         let fatal = |error: &dyn std::error::Error| Error::Fatal(error.to_string());
-        let seeker = Seeker { node: self.config.node, incarnation: self.config.incarnation };
+        loop {
+            let found = match self.form_or_find(door, finder).await? {
+                FormOutcome::Formed(map) => return Ok(map),
+                FormOutcome::Join { map } => map,
+            };
+            if let Some(map) = self.join(found, door, finder).await? {
+                let former = Former::formed(self.config, map.clone()).map_err(|error| fatal(&error))?;
+                door.set_former(former);
+                return Ok(map);
+            }
+        }
+    }
+
+    async fn form_or_find(&self, door: &PeerDoor, finder: Option<&Finder>) -> Result<FormOutcome, Error> {
+        let fatal = |error: &dyn std::error::Error| Error::Fatal(error.to_string());
         let outcome = match (&self.entry, finder) {
             (Entry::Bootstrap, _) | (Entry::Listed(_), None) => network::form::form(door).await,
             // Init may come from outside, the list may vote, or the others have been in a cluster for long.
             (Entry::Join(_) | Entry::Discover | Entry::Listed(_), _) => tokio::select! {
                 formed = network::form::form(door) => formed,
-                found = find(seeker, async || self.contacts(finder)) => {
+                found = find(self.seeker(), async || self.contacts(finder)) => {
                     let map = found.map_err(|error| fatal(&error))?;
                     let mut former = door.former().lock();
                     // From here on it promises itself to nobody.
@@ -111,26 +125,38 @@ impl Entrant {
                 }
             },
         };
-        let others = self.contacts(finder);
-        let found = match outcome.map_err(|error| fatal(&error))? {
-            FormOutcome::Formed(map) => return Ok(map),
-            FormOutcome::Join { map } => map,
-        };
-        tracing::info!(uid = %found.uid, version = found.version, "found a cluster to join");
+        outcome.map_err(|error| fatal(&error))
+    }
+
+    /// The map of the cluster that has taken this node in; `None` when that cluster is gone and another can be formed.
+    async fn join(
+        &self,
+        found: ClusterMap,
+        door: &PeerDoor,
+        finder: Option<&Finder>,
+    ) -> Result<Option<ClusterMap>, Error> {
         let uid = found.uid;
+        tracing::info!(%uid, version = found.version, "found a cluster to join");
+        let others = self.contacts(finder);
         let members = found.members.iter().filter(|(node, _)| **node != self.config.node);
         let everyone: Vec<String> = members.map(|(_, member)| member.address.clone()).chain(others.clone()).collect();
-        let joiner = Joiner { node: self.config.node, member: self.about, seeds: others };
-        let map = tokio::select! {
-            joined = join(&joiner, found) => joined.map_err(|error| fatal(&error))?,
+        let joiner = Joiner { node: self.config.node, member: self.about.clone(), seeds: others };
+        let is_listed = matches!(self.entry, Entry::Listed(_));
+        tokio::select! {
+            joined = join(&joiner, found) => joined.map(Some).map_err(|error| Error::Fatal(error.to_string())),
+            () = network::form::until_gone(door), if is_listed => {
+                tracing::warn!(%uid, "all listed nodes have come back empty: the cluster that was to be joined is gone");
+                Ok(None)
+            }
             // This life may have promised itself to a cluster that was to be; only a new one is free to form another.
-            () = gone(seeker, &everyone, uid) => return Err(Error::Fatal(format!(
+            () = gone(self.seeker(), &everyone, uid), if !is_listed => Err(Error::Fatal(format!(
                 "cluster {uid}, which this node was to join, is gone; start the process again to look for another"
             ))),
-        };
-        let former = Former::formed(self.config, map.clone()).map_err(|error| fatal(&error))?;
-        door.set_former(former);
-        Ok(map)
+        }
+    }
+
+    fn seeker(&self) -> Seeker {
+        Seeker { node: self.config.node, incarnation: self.config.incarnation }
     }
 
     /// Where others may be now.

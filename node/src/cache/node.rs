@@ -26,7 +26,7 @@ use crate::{
         node::{Event, Health, Limits, Timings},
         runtime::{Runtime, RuntimeConfig, RuntimeHandle},
     },
-    network::{self, NetworkSettings, PeerDoor, find::Seeker},
+    network::{self, NetworkSettings, PeerDoor, Superseded, find::Seeker},
     partitioning::ShardMap,
     types::{Incarnation, NodeId},
 };
@@ -236,7 +236,7 @@ impl RunningNode {
 
     /// Resolves when the cluster has no place for this life of the node any more, and says why: another life of it has
     /// joined, or it was declared down or removed. It answers nothing then; only a new process can take part again.
-    pub fn superseded(&self) -> impl Future<Output = String> + Send + use<> {
+    pub fn superseded(&self) -> impl Future<Output = Superseded> + Send + use<> {
         self.runtime.handle().peers().superseded()
     }
 
@@ -282,7 +282,7 @@ fn warn_of_differences(wanted: &ClusterSpec, map: &ClusterMap) {
 /// Stops answering when the cluster has no place for this node any more (PROTOCOL 11).
 async fn follow_fate(runtime: RuntimeHandle, view: NodeView, stop: CancellationToken) {
     let superseded = runtime.peers().superseded();
-    if let Some(reason) = stop.run_until_cancelled(superseded).await {
+    if let Some(Superseded { reason, .. }) = stop.run_until_cancelled(superseded).await {
         tracing::error!(reason, "this node takes no part in its cluster any more");
         runtime.fall_silent();
         view.set_refused(reason);

@@ -2,7 +2,7 @@
 //! leader or of another node is never one.
 
 use crate::{
-    cluster::map::{ClusterMap, Reason, ReplicaAt, ReplicaSet},
+    cluster::map::{ClusterMap, MemberState, Reason, ReplicaAt, ReplicaSet},
     consensus::FIRST_INDEX,
     multiraft::{
         node::{GroupStatus, Health},
@@ -37,7 +37,11 @@ pub(super) fn lacking(map: &ClusterMap, node: NodeId, incarnation: Incarnation, 
     let mut is_here = vec![false; owed.len()];
     let mut lacking = Vec::new();
     if place(GroupId::META).is_none() {
-        lacking.push("no replica of the meta group yet: the map may be old".to_owned());
+        let drained = map.members.get(&node).is_some_and(|member| member.state == MemberState::Draining);
+        lacking.push(match drained {
+            true => "it is drained: it holds nothing any more, and can be removed".to_owned(),
+            false => "no replica of the meta group yet: the map may be old".to_owned(),
+        });
     }
     board.for_each(|status| {
         if let Some(at) = place(status.group) {

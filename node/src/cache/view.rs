@@ -87,14 +87,15 @@ impl NodeView {
         *self.0.stage.write() = Stage::Refused { reason };
     }
 
-    /// The node goes away: not ready from now on.
+    /// The node goes away: not ready from now on. One that was refused goes on saying why.
     pub fn set_stopping(&self) {
         let mut stage = self.0.stage.write();
         let before = std::mem::replace(&mut *stage, Stage::Forming);
         *stage = match before {
             Stage::Joined { runtime } => Stage::Stopping { runtime: Some(runtime) },
             Stage::Stopping { runtime } => Stage::Stopping { runtime },
-            Stage::Forming | Stage::Refused { .. } => Stage::Stopping { runtime: None },
+            Stage::Forming => Stage::Stopping { runtime: None },
+            Stage::Refused { reason } => Stage::Refused { reason },
         };
     }
 

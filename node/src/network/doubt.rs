@@ -44,20 +44,31 @@ async fn look(shared: &Shared) {
     }
 }
 
+/// Why the cluster has no place for this life of a node any more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superseded {
+    /// In plain words.
+    pub reason: String,
+    /// It was taken out on purpose: a process that came in its place would not be wanted either.
+    pub removed: bool,
+}
+
 /// Why a map has no place for a life of a node; `None` when it has.
-pub(super) fn superseded(map: &ClusterMap, node: NodeId, incarnation: Incarnation) -> Option<String> {
+pub(super) fn superseded(map: &ClusterMap, node: NodeId, incarnation: Incarnation) -> Option<Superseded> {
     let (uid, version) = (map.uid, map.version);
-    let by = format!("by version {version} of the map of cluster {uid}");
+    let end = |removed, what: String| {
+        Some(Superseded { reason: format!("{what} by version {version} of the map of cluster {uid}"), removed })
+    };
     let Some(member) = map.members.get(&node) else {
-        return Some(format!("node {node} is no member {by}"));
+        return end(false, format!("node {node} is no member"));
     };
     if member.incarnation != incarnation {
         let other = member.incarnation;
-        return Some(format!("node {node} is incarnation {other} {by}; this process is {incarnation}"));
+        return end(false, format!("node {node} is incarnation {other}, not {incarnation} as this process,"));
     }
     match member.state {
         MemberState::Joining | MemberState::Up | MemberState::Draining => None,
-        MemberState::Down => Some(format!("node {node}, incarnation {incarnation}, was declared down {by}")),
-        MemberState::Removed => Some(format!("node {node}, incarnation {incarnation}, was removed {by}")),
+        MemberState::Down => end(false, format!("node {node}, incarnation {incarnation}, was declared down")),
+        MemberState::Removed => end(true, format!("node {node}, incarnation {incarnation}, was removed")),
     }
 }

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Duration};
 
 use crema_api::v1::{FormReply, FormRequest};
 use futures::future::join_all;
-use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 use tonic::transport::Channel;
 use tracing::{info, warn};
 
@@ -36,12 +36,44 @@ const REMIND_ROUNDS: u32 = 100;
 /// Waits for as long as a listed peer is missing and says so in the log; drop the future to give up. An error is
 /// final: this process must not take part, and says why when it ends.
 pub async fn form(door: &PeerDoor) -> Result<FormOutcome, FormError> {
-    let mut channels = Channels { addresses: door.former().lock().addresses(), open: BTreeMap::new() };
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let mut log = WaitLog::default();
+    let mut rounds = Rounds::new(door);
     let mut told_rounds = 0;
     loop {
+        rounds.next(door).await;
+        let former = door.former().lock();
+        if let Some(outcome) = former.outcome() {
+            told_rounds += 1;
+            if !former.has_untold() || told_rounds > TELL_ROUNDS {
+                return outcome.inspect(log_outcome);
+            }
+        }
+    }
+}
+
+/// Resolves when the cluster that was found by [`form`] is gone: every listed peer has come back empty. Then this node
+/// forms one with them.
+pub async fn until_gone(door: &PeerDoor) {
+    let mut rounds = Rounds::new(door);
+    while door.former().lock().outcome().is_some() {
+        rounds.next(door).await;
+    }
+}
+
+/// Questions to all whom the former wants to hear of, in rounds.
+struct Rounds {
+    channels: Channels,
+    ticks: Interval,
+    log: WaitLog,
+}
+
+impl Rounds {
+    fn new(door: &PeerDoor) -> Self {
+        let channels = Channels { addresses: door.former().lock().addresses(), open: BTreeMap::new() };
+        Self { channels, ticks: ticks(), log: WaitLog::default() }
+    }
+
+    async fn next(&mut self, door: &PeerDoor) {
+        let Self { channels, ticks, log } = self;
         ticks.tick().await;
         let asks = door.former().lock().on_tick();
         let answers = join_all(asks.into_iter().map(|(to, request)| ask(to, channels.to(to), request))).await;
@@ -55,17 +87,19 @@ pub async fn form(door: &PeerDoor) -> Result<FormOutcome, FormError> {
                 }
             }
         }
-        if let Some(outcome) = former.outcome() {
-            told_rounds += 1;
-            if !former.has_untold() || told_rounds > TELL_ROUNDS {
-                return outcome.inspect(log_outcome);
-            }
+        if former.outcome().is_none() {
+            log.round(former.waiting_on().map(|(node, reason)| {
+                let reason = unreachable.get(&node).map_or(reason, String::as_str);
+                format!("node {node}: {reason}")
+            }));
         }
-        log.round(former.waiting_on().map(|(node, reason)| {
-            let reason = unreachable.get(&node).map_or(reason, String::as_str);
-            format!("node {node}: {reason}")
-        }));
     }
+}
+
+fn ticks() -> Interval {
+    let mut ticks = interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    ticks
 }
 
 /// Forms a cluster of nodes that wait for it: Init from outside. They are asked through their doors, this one too.
@@ -74,8 +108,7 @@ pub async fn form(door: &PeerDoor) -> Result<FormOutcome, FormError> {
 /// begun.
 pub async fn initiate(mut initiator: Initiator) -> Result<ClusterMap, InitError> {
     let mut channels = Channels { addresses: initiator.addresses(), open: BTreeMap::new() };
-    let mut ticks = interval(TICK);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut ticks = ticks();
     let mut told_rounds = 0;
     loop {
         ticks.tick().await;
@@ -98,7 +131,10 @@ pub async fn initiate(mut initiator: Initiator) -> Result<ClusterMap, InitError>
 
 fn log_outcome(outcome: &FormOutcome) {
     match outcome {
-        FormOutcome::Formed(map) => info!(uid = %map.uid, members = map.members.len(), "cluster formed"),
+        // Loud: after a restart of all nodes this is where an operator learns that the data is gone.
+        FormOutcome::Formed(map) => {
+            warn!(uid = %map.uid, members = map.members.len(), "a NEW, EMPTY cluster was formed; nothing of an earlier one is in it");
+        }
         FormOutcome::Join { map } => info!(uid = %map.uid, version = map.version, "found a cluster to join"),
     }
 }

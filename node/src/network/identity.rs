@@ -59,7 +59,8 @@ impl Identity {
             hello;
         let from = NodeId(*node);
         if !refused.is_empty() {
-            return Err(format!("node {from} refused: {refused}"));
+            // Who refuses may not say who it is: it belongs to no cluster.
+            return Err(format!("refused: {refused}"));
         }
         match ClusterUid::from_bytes(cluster_uid) {
             Some(uid) if uid == self.uid => {}

@@ -42,6 +42,7 @@ mod snapshot;
 mod transport;
 
 pub use door::PeerDoor;
+pub use doubt::Superseded;
 pub use frames::MAX_FRAME_BYTES;
 pub(crate) use transport::endpoint;
 pub use transport::{MAX_MESSAGE_BYTES, listen, server_builder};
@@ -173,7 +174,7 @@ struct Shared {
     /// A peer has refused this node: it should find out why.
     refused: Notify,
     /// Why the cluster has no place for this life of this node any more.
-    superseded: watch::Sender<Option<String>>,
+    superseded: watch::Sender<Option<Superseded>>,
 }
 
 impl fmt::Debug for Shared {
@@ -194,8 +195,8 @@ impl Shared {
 
     /// Tells those who wait when a map has no place for this life of this node.
     fn judge(&self, map: &ClusterMap) {
-        if let Some(reason) = doubt::superseded(map, self.members.node, self.members.incarnation) {
-            self.superseded.send_if_modified(|told| told.replace(reason).is_none());
+        if let Some(end) = doubt::superseded(map, self.members.node, self.members.incarnation) {
+            self.superseded.send_if_modified(|told| told.replace(end).is_none());
         }
     }
 }
@@ -300,11 +301,11 @@ impl PeerHandle {
 
     /// Resolves when the cluster has no place for this life of this node any more; says why. Pends for ever when the
     /// network is gone first.
-    pub fn superseded(&self) -> impl Future<Output = String> + Send + use<> {
+    pub fn superseded(&self) -> impl Future<Output = Superseded> + Send + use<> {
         let mut told = self.shared.superseded.subscribe();
         async move {
-            match told.wait_for(Option::is_some).await.map(|reason| reason.clone()) {
-                Ok(Some(reason)) => reason,
+            match told.wait_for(Option::is_some).await.map(|end| end.clone()) {
+                Ok(Some(end)) => end,
                 Ok(None) | Err(_) => std::future::pending().await,
             }
         }

@@ -70,16 +70,13 @@ fn halves(health: &Health, group: GroupId, set: &ReplicaSet) -> Vec<Vec<ReplicaI
 }
 
 impl Planner<'_> {
-    /// Declares down who was silent for too long, and removes who is drained.
+    /// Declares down who was silent for too long. Who is drained stays until a person, or the operator, removes it: until
+    /// then it can be undrained.
     pub(super) fn set_states(&mut self) {
         let map = self.map;
         for (node, member) in &map.members {
             match member.state {
-                MemberState::Joining | MemberState::Up => self.declare_down(*node, member),
-                MemberState::Draining if holds_nothing(map, *node) => {
-                    self.set_state(*node, member, MemberState::Removed);
-                }
-                MemberState::Draining => self.declare_down(*node, member),
+                MemberState::Joining | MemberState::Up | MemberState::Draining => self.declare_down(*node, member),
                 MemberState::Down | MemberState::Removed => {}
             }
         }
@@ -136,8 +133,4 @@ impl Planner<'_> {
         let ready = connected(self.map, self.health, node) && self.layout.has_map(node);
         stays(self.map, node) && !ready && silent_ms < patience_ms
     }
-}
-
-fn holds_nothing(map: &ClusterMap, node: NodeId) -> bool {
-    map.groups.values().all(|set| set.replicas.iter().all(|at| at.node != node))
 }

@@ -67,7 +67,7 @@ pub enum Scenario {
 /// # Errors
 /// The invariant that did not hold.
 pub fn run(seed: u64, scenario: Scenario, trace: Option<&mut dyn FnMut(String)>) -> Result<Passed, Failure> {
-    complaints::listen(|| World::new(seed, scenario, trace).run())
+    complaints::listen(trace.is_some(), || World::new(seed, scenario, trace).run())
 }
 
 #[derive(Debug)]
@@ -345,6 +345,9 @@ impl<'t> World<'t> {
             return Ok(());
         }
         let Some(effects) = host.turn(self.now) else { return Ok(()) };
+        for line in complaints::take_lines() {
+            trace!(self, "{place}: {line}");
+        }
         if let Some(node) = &host.node {
             self.watch.node(place, host.incarnation, node)?;
             if self.trace.is_some() {

@@ -28,6 +28,40 @@ fn restarted_memory_node_comes_back_as_a_new_incarnation() {
     load.finish(&cluster.resp()).judge("restart of a node in memory mode");
 }
 
+/// The cluster that a node belongs to, in `/status`.
+fn cluster_uid(node: &Node) -> Option<String> {
+    Some(node.status()?.pointer("/node/cluster_uid")?.as_str()?.to_owned())
+}
+
+#[test]
+fn a_cluster_that_lost_all_its_nodes_is_formed_anew() {
+    let mut cluster = Cluster::start("anew", 3, &[]);
+    let before = wait_for("the first cluster", || cluster_uid(&cluster.nodes[0]));
+    cluster.nodes[0].kill();
+    cluster.nodes[1].kill();
+    // The last one has the map and no majority: it can take nobody in, and nothing else may be formed while it lives.
+    cluster.nodes[0].start();
+    cluster.nodes[1].start();
+    for place in [0, 1] {
+        let node = &cluster.nodes[place];
+        wait_for("the old cluster to be found", || node.output().contains("found a cluster to join").then_some(()));
+    }
+    assert!(cluster.nodes[..2].iter().all(|node| !node.is_ready() && cluster_uid(node).is_none()));
+    cluster.nodes[2].kill();
+    cluster.nodes[2].start();
+    for node in &mut cluster.nodes {
+        wait_for("a new cluster", || {
+            assert!(node.process().is_running(), "node {} ended: {}", node.id, node.output());
+            node.is_ready().then_some(())
+        });
+        assert!(node.output().contains("NEW, EMPTY cluster"), "it did not say so: {}", node.output());
+        assert_ne!(cluster_uid(node).as_deref(), Some(before.as_str()));
+    }
+    let load = Load::start(cluster.resp(), 16);
+    load.wait_answers(50);
+    load.finish(&cluster.resp()).judge("a cluster formed anew");
+}
+
 #[test]
 fn second_process_with_a_node_id_stays_outside() {
     let mut cluster = Cluster::start("impostor", 3, &[]);

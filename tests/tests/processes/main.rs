@@ -3,6 +3,7 @@
 //! Run by `tests/run processes`, one test at a time, since each fills the machine by itself.
 
 mod abuse;
+mod crashes;
 mod ctl;
 mod dev;
 mod examples;
@@ -14,3 +15,4 @@ mod membership;
 mod metrics;
 mod pipeline;
 mod shutdown;
+mod verbs;

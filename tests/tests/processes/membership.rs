@@ -2,17 +2,18 @@
 
 use crema_tests::{cluster::Cluster, ctl::ctl, load::Load, process::Signal, wait_for};
 
-const TOKEN: &str = "processes-test";
+pub(crate) const TOKEN: &str = "processes-test";
 const CLIENTS: usize = 64;
+
 /// Fails requests where the promise is none: shown with what they were told.
 fn assert_no_failures(told: &crema_tests::load::Told) {
     assert!(told.errors.is_empty(), "requests failed: {:?}", told.errors);
 }
 
-fn admin(cluster: &Cluster, place: usize, args: &[&str]) -> String {
+pub(crate) fn admin(cluster: &Cluster, place: usize, args: &[&str]) -> Result<String, String> {
     let address = cluster.nodes[place].addresses.peer.to_string();
     let args: Vec<&str> = args.iter().copied().chain(["--grpc", &address, "--token", TOKEN]).collect();
-    ctl(&args).unwrap_or_else(|error| panic!("cremactl {args:?}: {error}"))
+    ctl(&args).map_err(|error| format!("cremactl {args:?}: {error}"))
 }
 
 #[test]
@@ -27,12 +28,12 @@ fn three_to_five_to_three() {
     load.wait_answers(50);
 
     for place in [4, 3] {
-        admin(&cluster, 0, &["drain", &cluster.nodes[place].id.to_string()]);
+        admin(&cluster, 0, &["drain", &cluster.nodes[place].id.to_string()]).expect("a drain");
         wait_for("an empty node", || (cluster.nodes[place].hosted()? == 0).then_some(()));
         cluster.nodes[place].process().signal(Signal::Term);
         let status = cluster.nodes[place].process().wait_exit();
         assert!(status.success(), "{status}: {}", cluster.nodes[place].output());
-        admin(&cluster, 0, &["remove", &cluster.nodes[place].id.to_string()]);
+        admin(&cluster, 0, &["remove", &cluster.nodes[place].id.to_string()]).expect("a removal");
     }
     cluster.wait_balanced(&[0, 1, 2], 3);
     load.wait_answers(50);

@@ -35,7 +35,7 @@ pub(crate) enum LogFormat {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Runs one node of a cluster.
-    Start(Start),
+    Start(Box<Start>),
     /// Runs a whole cluster in this process, on loopback ports, in memory.
     Dev(Dev),
 }
@@ -83,6 +83,10 @@ pub(crate) struct Start {
     pub(crate) host_name: String,
     #[command(flatten)]
     pub(crate) cluster: Cluster,
+    /// Bytes that the replicas on this node may hold together; 0 is not known. Replicas move here only while they fit, and
+    /// a drain that would leave the other nodes too little memory is refused.
+    #[arg(long, default_value_t = 0, env = "CREMA_MAX_MEMORY")]
+    pub(crate) max_memory: u64,
     /// Opens crema.v1.Admin to whoever knows it; without one Admin is closed.
     #[arg(long, env = "CREMA_CLUSTER_TOKEN", hide_env_values = true)]
     pub(crate) cluster_token: Option<String>,

@@ -30,7 +30,7 @@ fn run(command: args::Command) -> anyhow::Result<()> {
         .context("start the async runtime")?;
     runtime.block_on(async {
         match command {
-            args::Command::Start(options) => start::run(options).await,
+            args::Command::Start(options) => start::run(*options).await,
             args::Command::Dev(options) => dev::run(options).await,
         }
     })

@@ -13,6 +13,7 @@ use crema::{
     grpc::ClusterToken,
     machine::store::{Capacity, EvictionPolicy},
     multiraft::node::{Limits, Timings},
+    network::Superseded,
     partitioning::NODE_SLOT_HASH,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -119,7 +120,7 @@ fn options(start: &Start) -> anyhow::Result<NodeOptions> {
         workers: start.cluster.workers.unwrap_or_else(|| default_workers(spec.num_shards)),
         spec,
         timings: Timings::default(),
-        limits: Limits::default(),
+        limits: Limits { memory_bytes: start.max_memory, ..Limits::default() },
         token: start.cluster_token.clone().and_then(ClusterToken::new),
         discovery: discovery(start),
     })
@@ -148,27 +149,38 @@ pub(crate) async fn run(start: Start) -> anyhow::Result<()> {
     tracing::info!(node = %start.node_id, resp = %start.resp_addr, "ready for clients");
     let superseded = node.superseded();
     let end = tokio::select! {
-        reason = superseded => Err(anyhow::anyhow!(
-            "{reason}. Its replicas here are dead; start the process again to join as a new incarnation"
-        )),
-        () = signals.recv() => Ok(()),
+        end = superseded => Some(end),
+        () = signals.recv() => None,
     };
-    let linger = if end.is_ok() { start.linger } else { Duration::ZERO };
+    let linger = if end.is_none() { start.linger } else { Duration::ZERO };
     tracing::info!(?linger, bound = ?start.shutdown_timeout, "stopping");
-    let leave = tokio::time::timeout(start.shutdown_timeout, leave(node, resp, http, linger));
+    let leave = tokio::time::timeout(start.shutdown_timeout, leave(node, resp, linger));
     tokio::select! {
         left = leave => left.with_context(|| format!("it did not stop within {:?}", start.shutdown_timeout))?,
         () = signals.recv() => anyhow::bail!("a second signal came before it had stopped"),
     }
-    end
+    match end {
+        None => {}
+        Some(Superseded { reason, removed: false }) => {
+            anyhow::bail!(
+                "{reason}. Its replicas here are dead; start the process again to join as a new incarnation"
+            )
+        }
+        // A supervisor would restart a process that ends, and the new one would join again.
+        Some(Superseded { reason, removed: true }) => {
+            tracing::info!(reason, "it serves no more, and waits to be stopped");
+            signals.recv().await;
+        }
+    }
+    http.close().await;
+    Ok(())
 }
 
-/// Goes away without a failed request: unready at once, while proxies may still send clients here the leaderships move
-/// and the doors answer; then the clients go, then the shards.
-async fn leave(node: RunningNode, resp: Door, http: Door, linger: Duration) {
+/// Goes away without a failed request: while proxies may still send clients here the leaderships move and the doors
+/// answer; then the clients go, then the shards. `/readyz` has said so from the start.
+async fn leave(node: RunningNode, resp: Door, linger: Duration) {
     node.view().set_stopping();
     tokio::join!(node.resign(), tokio::time::sleep(linger));
     resp.close().await;
     node.shutdown().await;
-    http.close().await;
 }

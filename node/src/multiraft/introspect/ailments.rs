@@ -81,7 +81,7 @@ fn group_ailment(map: &ClusterMap, group: GroupId, set: &ReplicaSet, health: &Gr
         return Some(format!("{group} has other voters than the map says"));
     }
     let others = set.replicas.iter().filter(|at| at.replica != health.leader);
-    let late = others.into_iter().find_map(|at| {
+    others.into_iter().find_map(|at| {
         let behind =
             health.peers.get(&at.replica).map(|peer| (peer.snapshot, health.last - peer.matched.min(health.last)));
         match behind {
@@ -92,6 +92,5 @@ fn group_ailment(map: &ClusterMap, group: GroupId, set: &ReplicaSet, health: &Gr
             }
             Some((false, _)) => None,
         }
-    });
-    late
+    })
 }

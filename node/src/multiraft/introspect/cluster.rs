@@ -179,6 +179,8 @@ fn progress(map: &ClusterMap, migration: &Migration, group: Option<&GroupHealth>
         (Some(_), None) => (0, false),
         (Some(_), Some(peer)) => (peer.matched.min(last), peer.matched > 0 && !peer.snapshot),
     };
+    // Its replica has left the set by then.
+    let left = migration.left.filter(|_| !migration.cancelled).map(|left| left.node.0);
     let elapsed_ms = now_ms.saturating_sub(migration.started_ms);
     MigrationProgress {
         migration: migration.id.0,
@@ -186,7 +188,7 @@ fn progress(map: &ClusterMap, migration: &Migration, group: Option<&GroupHealth>
         phase: migration.phase.name(),
         reason: migration.reason.name(),
         cancelled: migration.cancelled,
-        from: node(migration.outgoing),
+        from: node(migration.outgoing).or(left),
         to: node(migration.incoming),
         started_ms: migration.started_ms,
         entries: matched,

@@ -289,7 +289,7 @@ impl<S: EntryStore> Group<S> {
             self.evictions.forget();
             self.declined.clear();
         }
-        self.steering.on_standing(before, standing, self.preferred);
+        self.steering.on_standing(standing, self.preferred);
         self.reads.ask_again(&mut self.replica);
         self.tell_leader(env);
     }

@@ -11,22 +11,24 @@ use super::{Node, report::Listener};
 use crate::{
     cluster::map::ClusterMap,
     machine::store::EntryStore,
-    types::{GroupId, NodeId, Now, Term},
+    types::{GroupId, LogIndex, NodeId, Now, Term},
 };
 
 /// What a replica adds to the bytes of a map, about.
 const REPLICA_BYTES: usize = 40;
 
 impl<S: EntryStore> Node<S> {
-    /// Sends the newest map to every peer outside the meta group, once for each version and session.
+    /// Sends the newest map to every peer outside the meta group, once for each version and session. A member that has
+    /// never answered counts as outside: its node may not know yet that it has a replica.
     pub(super) fn tell_outsiders(&mut self) {
         let Some(group) = self.groups.get(&GroupId::META) else { return };
         let Some(governor) = &mut self.governor else { return };
         if !group.is_current_leader() {
             return;
         }
+        let reached = group.replica.matches().into_iter().filter(|(_, matched)| *matched > LogIndex(0));
         let inside: BTreeSet<NodeId> =
-            group.conf_members().filter_map(|replica| group.nodes.get(&replica).copied()).collect();
+            reached.filter_map(|(replica, _)| group.nodes.get(&replica).copied()).collect();
         let (version, term) = (self.map.version, group.replica.standing().term);
         let told = &mut governor.told;
         told.retain(|node, _| !inside.contains(node));

@@ -190,10 +190,13 @@ impl<S: EntryStore> Node<S> {
             let (node, term) = (meta.leader_node()?, meta.replica.standing().term);
             Some(Listener { node, session: session(node), term })
         });
-        // A replica that was taken out still remembers whom it followed.
-        let last = by_replica.into_iter().chain(self.report.news_from).max_by_key(|listener| listener.term)?;
-        let stands = last.node == self.config.node || (last.session.is_some() && last.session == session(last.node));
-        stands.then_some(last)
+        let stands = |listener: &Listener| {
+            listener.node == self.config.node
+                || (listener.session.is_some() && listener.session == session(listener.node))
+        };
+        // A replica that was taken out still remembers whom it followed; the news of a session that is over does not
+        // stand in the way of what the replica knows.
+        by_replica.into_iter().chain(self.report.news_from).filter(stands).max_by_key(|listener| listener.term)
     }
 
     /// A report of another worker of this node, or of another node.

@@ -14,7 +14,7 @@ use crate::{
     cluster::progress::{Wanted, wanted_step},
     consensus::{Role, Standing},
     machine::store::EntryStore,
-    types::{GroupId, LogIndex, MigrationId, Now, ReplicaId},
+    types::{GroupId, LogIndex, MigrationId, NodeId, Now, ReplicaId},
 };
 
 /// A preferred voter must be there and level for so long before it is handed the leadership.
@@ -31,22 +31,26 @@ pub(super) struct Steering {
     ready_since: Option<u64>,
     patience_ticks: u64,
     preferred: Option<ReplicaId>,
+    /// Who was last known to lead.
+    last_leader: Option<ReplicaId>,
     /// Whether the node's list of unsteady groups has it.
     listed: bool,
 }
 
 impl Default for Steering {
     fn default() -> Self {
-        Self { ready_since: None, patience_ticks: PATIENCE_TICKS, preferred: None, listed: false }
+        Self { ready_since: None, patience_ticks: PATIENCE_TICKS, preferred: None, last_leader: None, listed: false }
     }
 }
 
 impl Steering {
     /// Another leader, term or role.
-    pub(super) fn on_standing(&mut self, before: Standing, now: Standing, preferred: Option<ReplicaId>) {
+    pub(super) fn on_standing(&mut self, now: Standing, preferred: Option<ReplicaId>) {
         self.ready_since = None;
-        // The preferred one has lost it to this one: perhaps it did not want it.
-        if now.role == Role::Leader && before.leader.is_some() && before.leader == preferred {
+        // The preferred one has lost it to this one: perhaps it did not want it. In between nobody led.
+        let led = self.last_leader;
+        self.last_leader = now.leader.or(led);
+        if now.role == Role::Leader && led != now.leader && led.is_some() && led == preferred {
             self.patience_ticks = (self.patience_ticks * 2).min(MAX_PATIENCE_TICKS);
         }
     }
@@ -114,11 +118,13 @@ impl<S: EntryStore> Group<S> {
         self.replica.transfer_to(preferred)
     }
 
+    /// Whether a replica is there and level, and its node would not give the leadership back for its wrong clock.
     fn could_lead(&self, replica: ReplicaId, env: &Env<'_>) -> bool {
         let last = self.replica.standing().last;
         let level = |(id, matched): &(ReplicaId, LogIndex)| *id == replica && matched.0 + HANDOVER_LAG >= last.0;
+        let fit = |node: &NodeId| env.out.sessions.contains_key(node) && !env.clock.is_wrong(*node, env.now);
         self.replica.is_voter(replica)
-            && self.nodes.get(&replica).is_some_and(|node| env.out.sessions.contains_key(node))
+            && self.nodes.get(&replica).is_some_and(fit)
             && self.replica.matches().iter().any(level)
     }
 }
@@ -150,5 +156,47 @@ impl<S: EntryStore> Node<S> {
                 self.unsteady.remove(&id);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::types::Term;
+
+    const OWN: ReplicaId = ReplicaId(1);
+    const OTHER: ReplicaId = ReplicaId(2);
+
+    fn standing(term: u64, leader: Option<ReplicaId>) -> Standing {
+        let role = match leader {
+            Some(OWN) => Role::Leader,
+            Some(_) => Role::Follower,
+            None => Role::Candidate,
+        };
+        Standing { role, term: Term(term), leader, commit: LogIndex(9), last: LogIndex(9) }
+    }
+
+    /// Between two leaders there is always a moment without one.
+    #[test]
+    fn patience_grows_with_each_leadership_that_comes_back() {
+        let mut steering = Steering::default();
+        steering.on_standing(standing(1, Some(OWN)), Some(OTHER));
+        for round in 1..=20 {
+            steering.on_standing(standing(round * 2, Some(OTHER)), Some(OTHER));
+            steering.on_standing(standing(round * 2 + 1, None), Some(OTHER));
+            steering.on_standing(standing(round * 2 + 1, Some(OWN)), Some(OTHER));
+            assert_eq!(steering.patience_ticks, (PATIENCE_TICKS << round.min(16)).min(MAX_PATIENCE_TICKS));
+        }
+    }
+
+    #[test]
+    fn patience_stays_when_the_preferred_one_had_no_part_in_it() {
+        let mut steering = Steering::default();
+        for term in 1..9 {
+            steering.on_standing(standing(term * 2, None), Some(OTHER));
+            steering.on_standing(standing(term * 2, Some(OWN)), Some(OTHER));
+            steering.on_standing(standing(term * 2 + 1, Some(ReplicaId(3))), Some(OTHER));
+        }
+        assert_eq!(steering.patience_ticks, PATIENCE_TICKS);
     }
 }

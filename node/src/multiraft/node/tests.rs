@@ -27,6 +27,10 @@ struct Cluster {
     written: u64,
     frames: usize,
     next_ticket: u64,
+    /// The sessions of pairs whose first one is over.
+    sessions: BTreeMap<(NodeId, NodeId), u64>,
+    /// A node whose wall clock is ahead.
+    ahead: Option<(NodeId, u64)>,
 }
 
 fn member(node: u64, life: u128) -> Member {
@@ -101,6 +105,8 @@ impl Cluster {
             written: 0,
             frames: 0,
             next_ticket: 0,
+            sessions: BTreeMap::new(),
+            ahead: None,
         };
         let ids: Vec<NodeId> = cluster.nodes.keys().copied().collect();
         for a in &ids {
@@ -112,8 +118,30 @@ impl Cluster {
         cluster
     }
 
+    fn now_at(&self, node: NodeId) -> Now {
+        let ahead_ms = self.ahead.filter(|(ahead, _)| *ahead == node).map_or(0, |(_, ms)| ms);
+        Now { wall: self.now.wall.plus_ms(ahead_ms), ..self.now }
+    }
+
+    fn session(&self, a: NodeId, b: NodeId) -> u64 {
+        self.sessions.get(&(a.min(b), a.max(b))).copied().unwrap_or(1)
+    }
+
+    fn disconnect(&mut self, a: NodeId, b: NodeId) {
+        let session = self.session(a, b);
+        self.input(a, Input::SessionDown { peer: b, session });
+        self.input(b, Input::SessionDown { peer: a, session });
+    }
+
+    fn reconnect(&mut self, a: NodeId, b: NodeId) {
+        let session = self.session(a, b) + 1;
+        self.sessions.insert((a.min(b), a.max(b)), session);
+        self.input(a, Input::SessionUp { peer: b, session });
+        self.input(b, Input::SessionUp { peer: a, session });
+    }
+
     fn input(&mut self, node: NodeId, input: Input) {
-        let now = self.now;
+        let now = self.now_at(node);
         self.nodes.get_mut(&node).expect("node").input(now, input);
     }
 
@@ -123,14 +151,16 @@ impl Cluster {
             let mut frames = Vec::new();
             let mut snapshots = Vec::new();
             let mut more = false;
-            for (from, node) in &mut self.nodes {
-                let effects = node.turn(self.now);
+            for from in self.nodes.keys().copied().collect::<Vec<_>>() {
+                let now = self.now_at(from);
+                let Some(node) = self.nodes.get_mut(&from) else { continue };
+                let effects = node.turn(now);
                 more |= effects.more;
                 self.replies.extend(effects.replies);
                 self.governed.extend(effects.governed);
-                frames.extend(effects.frames.into_iter().map(|(to, frame)| (*from, to, frame)));
+                frames.extend(effects.frames.into_iter().map(|(to, frame)| (from, to, frame)));
                 for snapshot in effects.snapshots {
-                    snapshots.push((*from, snapshot));
+                    snapshots.push((from, snapshot));
                 }
             }
             for (from, snapshot) in snapshots {
@@ -147,7 +177,8 @@ impl Cluster {
             for (from, to, frame) in frames {
                 self.frames += 1;
                 if self.nodes.contains_key(&to) {
-                    self.input(to, Input::Frame { from, session: 1, frame });
+                    let session = self.session(from, to);
+                    self.input(to, Input::Frame { from, session, frame });
                 }
             }
         }

@@ -65,7 +65,7 @@ fn a_member_that_is_down_is_cut_off_refused_and_told() {
     two.sink.wait_down(first);
     assert!(!one.peers.is_up(NodeId(2)));
     // Node 1 dials it no more; node 2 finds out by asking.
-    let reason = two.served.runtime.block_on(superseded);
+    let reason = two.served.runtime.block_on(superseded).reason;
     assert!(reason.contains("node 2") && reason.contains("declared down"), "{reason}");
 }
 
@@ -87,7 +87,7 @@ fn a_new_life_at_a_new_address_takes_the_old_ones_place() {
     assert_eq!(events, [Event::Up(2, first), Event::Down(2, first), Event::Up(2, second)]);
     assert_eq!(new.sink.wait_up(1), second);
     old.sink.wait_down(first);
-    let reason = old.served.runtime.block_on(superseded);
+    let reason = old.served.runtime.block_on(superseded).reason;
     assert!(reason.contains(&again.to_string()) && reason.contains(&life(2).to_string()), "{reason}");
 }
 
@@ -99,7 +99,7 @@ fn an_old_life_that_dials_is_refused_and_finds_out() {
     let superseded = old.peers.superseded();
     two.set_map(&newer);
     two.sink.wait_down(first);
-    let reason = old.served.runtime.block_on(superseded);
+    let reason = old.served.runtime.block_on(superseded).reason;
     assert!(reason.contains(&Incarnation(777).to_string()), "{reason}");
     assert_eq!(two.sink.wait("all", |_| true).len(), 2, "it came back");
 }

@@ -71,10 +71,6 @@ fn check_action(
             let broken = map.groups.keys().find(|group| !world.has_quorum(**group, Some(*node)));
             broken.map_or(Ok(()), |group| Err(format!("{group} loses its majority")))
         }
-        MetaCommand::SetState { node, state: MemberState::Removed, .. } => {
-            let held = map.groups.values().flat_map(|set| &set.replicas).any(|at| at.node == *node);
-            if held { Err("it still has replicas".to_owned()) } else { Ok(()) }
-        }
         MetaCommand::Prefer { group, replica } => {
             let set = map.groups.get(group).ok_or("no such group")?;
             let voter = set.replicas.iter().find(|at| at.replica == *replica && !at.learner);

@@ -104,6 +104,9 @@ fn event(world: &mut World, draw: &mut Draw, zones: u64) {
             let node = NodeId(1 + draw.below(9));
             match world.map.members.get(&node).map(|member| member.state) {
                 Some(MemberState::Up) => world.set_state(node, MemberState::Draining),
+                Some(MemberState::Draining) if world.map.replicas_on(node).next().is_none() => {
+                    world.set_state(node, MemberState::Removed);
+                }
                 Some(MemberState::Draining) => world.set_state(node, MemberState::Up),
                 _ => {}
             }
@@ -221,7 +224,8 @@ fn a_pause_begins_nothing() {
     assert_eq!(world.begun, BTreeMap::new());
     world.map.settings.migrations_paused = false;
     converge(&mut world).expect("it settles");
-    assert_eq!(world.map.members[&NodeId(4)].state, MemberState::Removed);
+    assert_eq!(world.map.members[&NodeId(4)].state, MemberState::Draining);
+    assert_eq!(world.map.replicas_on(NodeId(4)).count(), 0);
     assert_eq!(world.begun.get("drain"), Some(&12));
 }
 

@@ -13,12 +13,21 @@ use super::Verdict;
 
 thread_local! {
     static COMPLAINT: RefCell<Option<String>> = const { RefCell::new(None) };
+    /// What else was logged, for the trace.
+    static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Listens to the core's log on this thread while `f` runs.
-pub fn listen<T>(f: impl FnOnce() -> T) -> T {
+/// Listens to the core's log on this thread while `f` runs; `all` keeps more than errors.
+pub fn listen<T>(all: bool, f: impl FnOnce() -> T) -> T {
     COMPLAINT.take();
-    tracing::subscriber::with_default(Listener, f)
+    LINES.take();
+    let least = if all { Level::INFO } else { Level::ERROR };
+    tracing::subscriber::with_default(Listener { least }, f)
+}
+
+/// What was logged since the last look.
+pub(crate) fn take_lines() -> Vec<String> {
+    LINES.take()
 }
 
 /// Checks that nothing was complained of since the last look.
@@ -29,20 +38,28 @@ pub(crate) fn check(is_damaged: bool) -> Verdict {
     }
 }
 
-struct Listener;
+struct Listener {
+    least: Level,
+}
 
 impl Subscriber for Listener {
     fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        *metadata.level() == Level::ERROR
+        *metadata.level() <= self.least
     }
 
     fn max_level_hint(&self) -> Option<LevelFilter> {
-        Some(LevelFilter::ERROR)
+        Some(LevelFilter::from_level(self.least))
     }
 
     fn event(&self, event: &Event<'_>) {
         let mut text = Text(String::new());
         event.record(&mut text);
+        if self.least > Level::ERROR {
+            LINES.with_borrow_mut(|lines| lines.push(text.0.clone()));
+        }
+        if *event.metadata().level() != Level::ERROR {
+            return;
+        }
         COMPLAINT.with_borrow_mut(|complaint| {
             complaint.get_or_insert(text.0);
         });

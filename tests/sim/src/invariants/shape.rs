@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crema::{
+    checkpoint::ConfState,
     cluster::map::{ClusterMap, MAX_META_VOTERS, MemberState, ReplicaSet},
     consensus::Role,
     machine::model::ModelStore,
@@ -21,7 +22,8 @@ pub fn misshapen(nodes: &[(Place, &Node<ModelStore>)]) -> Option<String> {
         return Some(format!("place {place} has map {}, others have {}", node.map().version, map.version));
     }
     if let Some(migration) = map.migrations.values().next() {
-        return Some(format!("under way: {migration:?}"));
+        let conf = leader_conf(migration.group, nodes);
+        return Some(format!("under way: {migration:?} of {conf:?}"));
     }
     let living: BTreeSet<NodeId> = nodes.iter().map(|(place, _)| node_id(*place)).collect();
     if let Some(reason) = wrong_members(map, &living) {
@@ -65,9 +67,15 @@ fn wrong_set(map: &ClusterMap, group: GroupId, set: &ReplicaSet, living: usize) 
     }
 }
 
-fn wrong_conf(group: GroupId, set: &ReplicaSet, nodes: &[(Place, &Node<ModelStore>)]) -> Option<String> {
+/// The configuration that a group's leader has applied.
+fn leader_conf<'a>(group: GroupId, nodes: &[(Place, &'a Node<ModelStore>)]) -> Option<&'a ConfState> {
     let leads = |node: &Node<ModelStore>| node.group_status(group).is_some_and(|status| status.role == Role::Leader);
-    let (_, conf) = nodes.iter().find(|(_, node)| leads(node))?.1.conf(group)?;
+    let (_, node) = nodes.iter().find(|(_, node)| leads(node))?;
+    node.conf(group).map(|(_, conf)| conf)
+}
+
+fn wrong_conf(group: GroupId, set: &ReplicaSet, nodes: &[(Place, &Node<ModelStore>)]) -> Option<String> {
+    let conf = leader_conf(group, nodes)?;
     let ids = |learner: bool| {
         set.replicas
             .iter()

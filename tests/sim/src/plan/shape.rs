@@ -54,6 +54,8 @@ pub enum Wish {
     Drain(Place),
     /// Let it stay after all.
     Undrain(Place),
+    /// Take an empty node out.
+    Remove(Place),
     /// Move one replica.
     Move {
         /// The group's number.
@@ -141,8 +143,10 @@ impl Plan {
             }
             Kind::Drain => {
                 set(at, Incident::Wish(Wish::Drain(place)));
-                if draw.below(2) == 0 {
-                    set(at + draw.below(4 * SECOND), Incident::Wish(Wish::Undrain(place)));
+                match draw.below(3) {
+                    0 => set(at + draw.below(4 * SECOND), Incident::Wish(Wish::Undrain(place))),
+                    1 => set(at + SECOND + draw.below(4 * SECOND), Incident::Wish(Wish::Remove(place))),
+                    _ => {}
                 }
             }
             Kind::Move => {

@@ -33,6 +33,9 @@ pub(super) fn brief(frame: &v1::Frame) -> String {
         ("sleeps", frame.sleeps.len()),
         ("hashes", frame.hashes.len()),
         ("stamps", frame.stamps.len()),
+        ("reports", frame.reports.len()),
+        ("gone", frame.gone.len()),
+        ("maps", frame.maps.len()),
     ] {
         if count > 0 {
             text.push_str(&format!("{name}({count}) "));

@@ -278,7 +278,8 @@ impl World<'_> {
         }
         let draining = map.members.iter().find(|(_, member)| member.state == MemberState::Draining);
         if let Some((node, _)) = draining {
-            self.wish(Wish::Undrain(place_of(*node)));
+            let (place, empty) = (place_of(*node), map.replicas_on(*node).next().is_none());
+            self.wish(if empty { Wish::Remove(place) } else { Wish::Undrain(place) });
         }
     }
 }
@@ -291,6 +292,7 @@ fn wished(wish: Wish, map: &ClusterMap) -> Option<MetaCommand> {
     match wish {
         Wish::Drain(place) => state(place, MemberState::Draining),
         Wish::Undrain(place) => state(place, MemberState::Up),
+        Wish::Remove(place) => state(place, MemberState::Removed),
         Wish::Move { group, voter, to } => {
             let group = GroupId(group);
             let voters: Vec<ReplicaId> = map.groups.get(&group)?.voters().map(|at| at.replica).collect();

@@ -173,6 +173,35 @@ fn a_node_joins_and_has_its_copy_of_the_map() {
 }
 
 #[test]
+fn who_missed_the_map_that_places_its_first_replica_is_told_again() {
+    let mut cluster = cluster(3);
+    cluster.join(4, 1_004);
+    let leader = cluster.leader_of(META).expect("a leader");
+    cluster.disconnect(leader, NodeId(4));
+    let is_learner = |cluster: &Cluster| {
+        let conf = cluster.nodes[&leader].conf(META).map(|(_, conf)| conf.learners.clone());
+        conf.is_some_and(|learners| !learners.is_empty())
+    };
+    cluster.until("a learner that does not know", is_learner);
+    assert!(cluster.nodes[&NodeId(4)].group_status(META).is_none(), "it does not know");
+    cluster.reconnect(leader, NodeId(4));
+    cluster.until("node 4 has come", |cluster| cluster.settled() && cluster.has_meta(4));
+}
+
+#[test]
+fn who_was_told_the_map_reports_in_every_later_session_too() {
+    let mut cluster = three_and_one();
+    let leader = cluster.leader_of(META).expect("a leader");
+    cluster.disconnect(leader, NodeId(4));
+    cluster.run_ms(1_000);
+    cluster.reconnect(leader, NodeId(4));
+    cluster.run_ms(20_000);
+    assert_eq!(cluster.leader_of(META), Some(leader), "the term of the last news is the present one");
+    let governing = cluster.nodes[&leader].governing().expect("it governs");
+    assert_eq!(governing.health.nodes[&NodeId(4)].silent_ms, 0);
+}
+
+#[test]
 fn a_shard_moves_under_writes() {
     for from in 1..=3 {
         let mut cluster = three_and_one();
@@ -366,6 +395,33 @@ fn leadership_goes_where_the_map_wants_it() {
         cluster.govern(MetaCommand::Prefer { group: SHARD, replica: at.replica }).expect("prefer");
         cluster.until("the preferred one leads", |cluster| cluster.leader_of(SHARD) == Some(at.node));
     }
+    cluster.check();
+}
+
+#[test]
+fn a_preferred_leader_whose_clock_is_wrong_is_not_asked() {
+    let mut cluster = cluster(3);
+    let leader = cluster.leader_of(SHARD).expect("a leader");
+    let set = cluster.map().groups[&SHARD].clone();
+    let at = *set.replicas.iter().find(|at| at.node != leader).expect("another");
+    cluster.ahead = Some((at.node, 3_600_000));
+    cluster.run_ms(1_000);
+    let changes = |cluster: &Cluster| {
+        cluster
+            .nodes
+            .values()
+            .map(|node| node.group_status(SHARD).expect("replica").counters.leader_changes)
+            .sum::<u64>()
+    };
+    let before = changes(&cluster);
+    cluster.govern(MetaCommand::Prefer { group: SHARD, replica: at.replica }).expect("prefer");
+    for _ in 0..30 {
+        cluster.run_ms(1_000);
+        cluster.write_one();
+    }
+    assert_eq!(changes(&cluster), before, "it would only hand it back");
+    cluster.ahead = None;
+    cluster.until("the preferred one leads", |cluster| cluster.leader_of(SHARD) == Some(at.node));
     cluster.check();
 }
 
