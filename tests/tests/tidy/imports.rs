@@ -13,6 +13,7 @@ const HOMES: &[(&str, &[&str], &str)] = &[
     ("rocksdb", &["node/src/storage"], "go through `storage::LogStore`"),
     ("redis_protocol", &["node/src/resp", "node/src/bin/cremactl"], "use the frames of `resp`"),
     ("hickory_resolver", &["node/src/cluster/discovery"], "names are looked up by `cluster::discovery`"),
+    ("foca", &["node/src/cluster/discovery/swim"], "gossip is spoken by `cluster::discovery::swim`"),
     ("ring", &["node/src/cluster/discovery"], "gossip is sealed by `cluster::discovery`"),
     ("axum", &["node/src/http"], "HTTP is served by `http`"),
 ];

@@ -22,7 +22,7 @@ use crate::{
         PeerManagementConfig, PeerState,
         envelope::{Envelope, MAX_LABEL_BYTES},
         periodic::{Owned, Periodic},
-        swim::{Life, MAX_META_BYTES, Outgoing, Packet, Record, Settings, Swim},
+        swim::{Id, Life, MAX_META_BYTES, Outgoing, Record, Settings, Swim},
     },
     types::{NodeId, ShardId},
 };
@@ -170,13 +170,11 @@ impl MemberlistDiscovery {
     }
 
     fn gossip(&self, socket: UdpSocket, bound: SocketAddr) -> Gossip {
-        let me = Record {
+        let me = Id {
             node: self.node,
-            incarnation: wall_ms(),
-            life: Life::Alive,
+            generation: wall_ms(),
             gossip: self.config.advertise_addr.unwrap_or(bound),
             raft: self.raft_address.clone(),
-            meta: String::new(),
         };
         Gossip {
             periodic: self.periodic.share(),
@@ -351,9 +349,12 @@ impl Gossip {
     }
 
     fn on_datagram(&mut self, datagram: &[u8], from: SocketAddr) -> Vec<Outgoing> {
+        let now_ms = self.now_ms();
         let opened = self.envelope.unwrap(datagram).map_err(|foreign| foreign.to_string());
-        match opened.and_then(|bytes| Packet::decode(&bytes).map_err(|error| error.to_string())) {
-            Ok(packet) => self.swim.on_packet(from, packet, self.now_ms()),
+        let taken =
+            opened.and_then(|bytes| self.swim.on_packet(from, &bytes, now_ms).map_err(|refused| refused.to_string()));
+        match taken {
+            Ok(out) => out,
             Err(reason) => {
                 if self.refused.as_ref() == Some(&reason) {
                     debug!(%from, reason, "gossip refused");
@@ -368,7 +369,7 @@ impl Gossip {
 
     async fn send(&self, out: Vec<Outgoing>) {
         for Outgoing { to, packet } in out {
-            let datagram = self.envelope.wrap(&packet.encode(), rand::random());
+            let datagram = self.envelope.wrap(&packet, rand::random());
             if let Err(error) = self.socket.send_to(&datagram, to).await {
                 // As good as lost, which the protocol lives with.
                 debug!(%to, %error, "send gossip");
@@ -422,7 +423,7 @@ impl Gossip {
 
     /// By gossip, and those given by hand that gossip does not know.
     fn found(&self) -> Vec<Discovered> {
-        let gossiped: Vec<_> = self.swim.members().map(discovered).collect();
+        let gossiped: Vec<_> = self.swim.members().iter().map(discovered).collect();
         let unknown = self.by_hand.iter().filter(|peer| gossiped.iter().all(|other| other.node != peer.node));
         unknown.cloned().chain(gossiped.iter().cloned()).collect()
     }
@@ -432,12 +433,12 @@ fn discovered(record: &Record) -> Discovered {
     let state = match record.life {
         // A suspect may still object.
         Life::Alive | Life::Suspect => PeerState::Alive,
-        Life::Dead | Life::Left => PeerState::Lost,
+        Life::Dead => PeerState::Lost,
     };
     Discovered { address: record.raft.clone(), node: Some(record.node), state }
 }
 
-/// Only to begin above the incarnation of an earlier life; a clock that is behind costs one refutation.
+/// Only to begin above the generation of an earlier life; a clock that is behind costs some seconds.
 fn wall_ms() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(1, |since| since.as_millis() as u64)
 }

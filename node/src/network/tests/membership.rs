@@ -44,6 +44,7 @@ fn a_joiner_is_met_once_the_map_names_it() {
     two.set_map(&with_three);
     let met = three.sink.wait("both sessions", |events| ups(events).len() == 2);
     assert_eq!(ups(&met).into_iter().collect::<std::collections::BTreeSet<_>>(), [1, 2].into());
+    one.sink.wait("its session with node 3", |events| ups(events).contains(&3));
     let session = *one.peers.sessions().iter().find(|info| info.peer == NodeId(3)).expect("it is up");
     one.peers.send(NodeId(3), session.session, forward(7, 10)).expect("room");
     assert_eq!(three.sink.wait_forwards(1), [7]);

@@ -1,43 +1,54 @@
-//! Who is there, by gossip (pure): the SWIM protocol (Das, Gupta, Motivala 2002) with suspicion and refutation.
+//! Who is there, by gossip (pure): the crate `foca` speaks the SWIM protocol (Das, Gupta, Motivala 2002) with suspicion
+//! and refutation; this module is what it leaves to others.
 //!
-//! [`Swim`] takes packets and ticks and returns packets; `memberlist` owns the socket and the clock. Each round it
-//! probes one member; who does not answer, not through others either, is suspected, and dead when it does not object
-//! in time. News travels on the packets that are sent anyway. Of two records of a node the one with the higher
-//! (incarnation, life) is right, so that the order of arrival does not matter.
+//! [`Swim`] takes packets and ticks and returns packets; `memberlist` owns the socket, the seal and the clock. `foca`
+//! believes what it is told and has no bounds of its own, and without a key anybody can tell it anything. So each packet
+//! is read first (`wire`, `guard`): values out of bounds, members beyond [`MAX_MEMBERS`] and probes on behalf of strangers never get to
+//! it, and its timers are kept by purpose (`desk`). What a node says of itself beside its addresses travels as a
+//! broadcast (`ears`), repeated now and then for those that came later.
 //!
 //! What is learned here is a hint. A member of the gossip need not be a member of the cluster, nor the reverse.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     net::SocketAddr, // tidy: purity because an address is a value here; no socket is opened
+    num::{NonZeroU8, NonZeroUsize},
+    sync::Arc,
+    time::Duration,
 };
+
+use foca::{Config, Foca, Message, PeriodicParams, State};
+use parking_lot::Mutex;
+use tracing::{debug, warn};
 
 use crate::types::{Draw, NodeId};
 
-mod probe;
-mod records;
-mod rumours;
+mod desk;
+mod ears;
+mod guard;
+mod identity;
 mod wire;
 
-#[cfg(test)]
-pub(super) use wire::MAX_PACKET_BYTES;
-pub(super) use wire::{MAX_META_BYTES, Packet};
+pub(super) use desk::Outgoing;
+pub(super) use identity::Id;
+pub(super) use wire::{MAX_META_BYTES, MAX_PACKET_BYTES};
 
-use probe::Probing;
-use records::Member;
-use rumours::Rumours;
-use wire::Kind;
+use desk::Desk;
+use ears::{Ears, Heard};
+use identity::{Dice, MAX_GENERATION};
+use wire::{Packet, Said, Wire, WireError};
 
 /// How fast things go. The defaults notice a death in about five seconds in a small cluster.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Settings {
     /// One member is probed in each.
     pub(super) probe_interval_ms: u64,
-    /// A direct answer is waited for so long, then others are asked to try; less than `probe_interval_ms`.
+    /// A direct answer is waited for so long, then others are asked to try; less than half of `probe_interval_ms`.
     pub(super) probe_timeout_ms: u64,
     /// News is sent, if there is any, so often.
     pub(super) gossip_interval_ms: u64,
-    /// One member is asked for everything it knows so often; it heals what gossip missed, partitions included.
+    /// Members, the dead too, are asked for what they know, and own words are repeated, so often: it heals what gossip
+    /// missed, partitions included.
     pub(super) sync_interval_ms: u64,
     /// Seeds that are not known to live are asked so often.
     pub(super) seed_interval_ms: u64,
@@ -51,7 +62,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             probe_interval_ms: 1_000,
-            probe_timeout_ms: 500,
+            probe_timeout_ms: 450,
             gossip_interval_ms: 200,
             sync_interval_ms: 10_000,
             seed_interval_ms: 2_000,
@@ -61,20 +72,22 @@ impl Default for Settings {
     }
 }
 
+/// Nodes that one view holds; more is no cluster of ours, and would only fill the memory.
+const MAX_MEMBERS: usize = 1_024;
 /// Members that news is sent to in each gossip interval, and that are asked to probe on one's behalf.
-const FANOUT: usize = 3;
+const FANOUT: NonZeroUsize = NonZeroUsize::new(3).unwrap();
+/// Members that are asked for what they know in each sync interval.
+const SYNC_FANOUT: NonZeroUsize = NonZeroUsize::new(2).unwrap();
 
-/// How a node is said to be; of one incarnation the later word counts.
+/// How a node is said to be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Life {
     /// It answers.
     Alive,
     /// It did not answer somebody, and may still object.
     Suspect,
-    /// It did not object.
+    /// It did not object, or said that it goes.
     Dead,
-    /// It said that it goes.
-    Left,
 }
 
 /// What is known of a node.
@@ -82,8 +95,6 @@ pub(super) enum Life {
 pub(super) struct Record {
     /// Which node.
     pub(super) node: NodeId,
-    /// Raised by the node itself with each change of its own record, and to object to a suspicion.
-    pub(super) incarnation: u64,
     /// How it is said to be.
     pub(super) life: Life,
     /// Where it gossips.
@@ -94,193 +105,241 @@ pub(super) struct Record {
     pub(super) meta: String,
 }
 
-/// A packet and where it goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Outgoing {
-    pub(super) to: SocketAddr,
-    pub(super) packet: Packet,
+/// Why a packet is not taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Refused {
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    #[error("{MAX_MEMBERS} nodes are known already")]
+    Full,
+    #[error("the protocol refuses it: {0}")]
+    Protocol(String),
 }
 
 /// One node's view of the gossip.
-#[derive(Debug)]
 pub(super) struct Swim {
     settings: Settings,
-    draw: Draw,
-    me: Record,
+    foca: Foca<Id, Wire, Dice, Ears>,
+    desk: Desk,
+    heard: Arc<Mutex<Heard>>,
     seeds: Vec<SocketAddr>,
-    members: BTreeMap<NodeId, Member>,
-    rumours: Rumours,
-    probing: Probing,
-    next_gossip: u64,
+    meta: String,
+    /// The stamp of the last own word.
+    stamp: u64,
+    digits: u64,
     next_sync: u64,
     next_seeds: u64,
-    changed: bool,
-    /// How often a record of this node came with another door in it.
+    /// How often this node was heard of with another door.
     contested: u32,
-    out: Vec<Outgoing>,
 }
 
 impl Swim {
-    /// A node that knows its seeds and nobody else. `me.incarnation` should be higher than in its earlier life (a
-    /// wall clock does); if it is not, it is raised as soon as the earlier one is heard of.
-    pub(super) fn new(settings: Settings, me: Record, seeds: Vec<SocketAddr>, seed: u64) -> Self {
+    /// A node that knows its seeds and nobody else. `me.generation` should be higher than in its earlier life (a wall
+    /// clock does); if it is not, it is raised as soon as the earlier one is heard of.
+    pub(super) fn new(settings: Settings, me: Id, seeds: Vec<SocketAddr>, seed: u64) -> Self {
+        let ears = Ears::default();
+        let heard = ears.0.clone();
+        heard.lock().own = me.node;
+        let digits = 1;
+        let foca = Foca::with_custom_broadcast(me, config(settings, digits), Dice(Draw::new(seed)), Wire, ears);
         Self {
             settings,
-            draw: Draw::new(seed),
-            me,
+            foca,
+            desk: Desk::default(),
+            heard,
             seeds,
-            members: BTreeMap::new(),
-            rumours: Rumours::default(),
-            probing: Probing::default(),
-            next_gossip: 0,
+            meta: String::new(),
+            stamp: 0,
+            digits,
             next_sync: 0,
             next_seeds: 0,
-            changed: false,
             contested: 0,
-            out: Vec::new(),
         }
     }
 
     /// Time passes. To be called several times in each of the settings' intervals.
     pub(super) fn on_tick(&mut self, now_ms: u64) -> Vec<Outgoing> {
-        self.probe(now_ms);
-        self.bury(now_ms);
+        self.desk.now_ms = now_ms;
+        while let Some(timer) = self.desk.pop_due() {
+            if let Err(error) = self.foca.handle_timer(timer, &mut self.desk) {
+                // A clock that stood still, as in a process that was paused; it goes on by itself.
+                debug!(%error, "gossip is out of step");
+            }
+        }
+        self.adapt();
         if due(&mut self.next_seeds, now_ms, self.settings.seed_interval_ms) {
             self.ask_seeds();
         }
         if due(&mut self.next_sync, now_ms, self.settings.sync_interval_ms) {
-            self.ask_somebody();
-        }
-        if due(&mut self.next_gossip, now_ms, self.settings.gossip_interval_ms) && !self.rumours.is_empty() {
-            for to in self.some_living(FANOUT, None) {
-                self.send(to, Kind::Gossip);
+            self.forget_words();
+            if !self.meta.is_empty() {
+                self.say();
             }
         }
-        std::mem::take(&mut self.out)
+        self.answer_for_myself();
+        std::mem::take(&mut self.desk.out)
     }
 
-    /// A packet has come. What is in it was checked for its form only.
-    pub(super) fn on_packet(&mut self, from: SocketAddr, packet: Packet, now_ms: u64) -> Vec<Outgoing> {
-        let Packet { sender, kind, records } = packet;
-        if sender == self.me.node {
+    /// A packet has come.
+    pub(super) fn on_packet(
+        &mut self,
+        from: SocketAddr,
+        bytes: &[u8],
+        now_ms: u64,
+    ) -> Result<Vec<Outgoing>, Refused> {
+        self.desk.now_ms = now_ms;
+        let mut packet = Packet::decode(bytes)?;
+        if packet.header.src.node == self.me().node {
             // Its own, through a seed list that names it.
-            return Vec::new();
+            return Ok(Vec::new());
         }
-        for mut record in records {
-            if record.node == sender && record.gossip.ip().is_unspecified() {
-                record.gossip.set_ip(from.ip());
-            }
-            if !record.gossip.ip().is_unspecified() {
-                self.learn(record, now_ms);
-            }
+        self.complete(&mut packet, from);
+        self.outbid(&packet);
+        if self.guard(&mut packet)? {
+            let taken = self.foca.handle_data(&packet.encode()?, &mut self.desk);
+            taken.map_err(|error| Refused::Protocol(error.to_string()))?;
         }
-        match kind {
-            Kind::Ping { seq, to } if to == self.me.node => self.send(from, Kind::Ack { seq }),
-            // The address had another node before.
-            Kind::Ping { .. } => {}
-            Kind::PingFor { seq, to } => self.relay(seq, to, from, now_ms),
-            Kind::Ack { seq } => self.on_ack(seq),
-            Kind::Join => self.tell_everything(from),
-            Kind::Gossip => {}
-        }
-        self.meet(sender, from, kind);
-        std::mem::take(&mut self.out)
+        Ok(std::mem::take(&mut self.desk.out))
     }
 
     /// This node has something else to say about itself.
     pub(super) fn set_meta(&mut self, meta: String) {
-        if self.me.meta != meta {
-            self.me.meta = meta;
-            self.reassert(self.me.incarnation);
+        if self.meta != meta {
+            self.meta = meta;
+            self.say();
         }
     }
 
     /// Says goodbye to some members, who tell the others. Nothing else should be called afterwards.
     pub(super) fn leave(&mut self) -> Vec<Outgoing> {
-        self.me.life = Life::Left;
-        self.rumours.add(self.me.node);
-        for to in self.some_living(2 * FANOUT, None) {
-            self.send(to, Kind::Gossip);
+        if let Err(error) = self.foca.leave_cluster(&mut self.desk) {
+            debug!(%error, "say goodbye");
         }
-        std::mem::take(&mut self.out)
+        std::mem::take(&mut self.desk.out)
     }
 
     /// The others, ascending by node; those that died or left lately included.
-    pub(super) fn members(&self) -> impl Iterator<Item = &Record> {
-        self.members.values().map(|member| &member.record)
+    pub(super) fn members(&self) -> Vec<Record> {
+        let heard = self.heard.lock();
+        // Its own earlier lives are members to the protocol.
+        let others = self.foca.iter_membership_state().filter(|member| member.id().node != self.me().node);
+        let mut all: Vec<_> = others.map(|member| record(member, &heard)).collect();
+        all.sort_by_key(|record| record.node);
+        all
     }
 
     /// Whether [`Self::members`] changed since this was asked last.
     pub(super) fn take_changed(&mut self) -> bool {
-        std::mem::take(&mut self.changed)
+        let said = std::mem::take(&mut self.heard.lock().changed);
+        std::mem::take(&mut self.desk.changed) || said
+    }
+
+    fn me(&self) -> &Id {
+        self.foca.identity()
+    }
+
+    /// An earlier life that had a higher generation, or a lie about this one, is outlived.
+    fn outbid(&mut self, packet: &Packet) {
+        let me = self.me();
+        let told = packet.members.iter().flatten().map(foca::Member::id).chain([&packet.header.dst]);
+        let above = told.filter(|id| id.node == me.node && id.generation > me.generation);
+        let Some(heard) = above.max_by_key(|id| id.generation) else { return };
+        let (generation, raft) = (heard.generation, &heard.raft);
+        if !raft.is_empty() && *raft != me.raft {
+            self.contested += 1;
+            // Once is an earlier life of this node.
+            if self.contested == 3 {
+                warn!(node = %heard.node, other = raft, "another process gossips under this node's number");
+            }
+        }
+        self.begin_life_above(generation);
+    }
+
+    fn begin_life_above(&mut self, generation: u64) {
+        let next = self.me().above(generation);
+        if next.generation > MAX_GENERATION {
+            return;
+        }
+        if let Err(error) = self.foca.change_identity(next, &mut self.desk) {
+            debug!(%error, "outlive an earlier life");
+        }
+        if !self.meta.is_empty() {
+            self.say();
+        }
+    }
+
+    /// Suspects get more time, and news is told more often, in a larger cluster.
+    fn adapt(&mut self) {
+        let digits = u64::from((self.foca.num_members() + 1).ilog10()) + 1;
+        if digits != self.digits {
+            self.digits = digits;
+            if let Err(error) = self.foca.set_config(config(self.settings, digits)) {
+                debug!(%error, "adapt to the cluster's size");
+            }
+        }
     }
 
     /// A living seed needs no question: what it knows arrives as gossip.
     fn ask_seeds(&mut self) {
-        let known = |seed: &SocketAddr| {
-            self.members().any(|record| record.gossip == *seed && record.life == Life::Alive)
-                || *seed == self.me.gossip
-        };
-        let ask: Vec<_> = self.seeds.iter().filter(|seed| !known(seed)).copied().collect();
-        for seed in ask {
-            self.send(seed, Kind::Join);
-        }
-    }
-
-    /// The dead are asked too: after a partition each side holds the other for dead.
-    fn ask_somebody(&mut self) {
-        let there: Vec<_> = self.members().filter(|record| record.life != Life::Left).map(|one| one.gossip).collect();
-        if let Some(to) = there.get(self.draw.below(there.len() as u64) as usize) {
-            self.send(*to, Kind::Join);
-        }
-    }
-
-    /// All records, in as many packets as it takes, this node's first.
-    fn tell_everything(&mut self, to: SocketAddr) {
-        let all = std::iter::once(self.me.clone()).chain(self.members().cloned());
-        for packet in Packet::gossip_of(self.me.node, all) {
-            self.out.push(Outgoing { to, packet });
-        }
-    }
-
-    /// Whoever speaks and is unknown here is asked who it is; whoever is thought to be gone hears of it, and objects.
-    fn meet(&mut self, sender: NodeId, from: SocketAddr, kind: Kind) {
-        let me = self.me.clone();
-        let say = match self.members.get(&sender) {
-            // An answer to a Join tells who it is; asking again would not end.
-            None if kind == Kind::Gossip => return,
-            None => vec![Packet::new(me.node, Kind::Join, vec![me])],
-            Some(member) if member.record.life > Life::Alive => {
-                // With this node's own record: should the other hold it for dead, that ends with this packet.
-                Packet::gossip_of(me.node, [me, member.record.clone()].into_iter())
+        let known: Vec<SocketAddr> =
+            self.foca.iter_members().map(|member| member.id().gossip).chain([self.me().gossip]).collect();
+        for seed in self.seeds.iter().filter(|seed| !known.contains(seed)) {
+            if let Err(error) = self.foca.announce(Id::seed(*seed), &mut self.desk) {
+                debug!(%seed, %error, "ask a seed");
             }
-            Some(_) => return,
-        };
-        self.out.extend(say.into_iter().map(|packet| Outgoing { to: from, packet }));
+        }
     }
 
-    /// A packet with as much news as fits.
-    fn send(&mut self, to: SocketAddr, kind: Kind) {
-        let mut packet = Packet::new(self.me.node, kind, Vec::new());
-        if kind == Kind::Join {
-            packet.records.push(self.me.clone());
-        }
-        let copies = rumours::copies(self.members.len() + 1);
-        let (me, members) = (&self.me, &self.members);
-        let find = |node: NodeId| if node == me.node { Some(me) } else { members.get(&node).map(|one| &one.record) };
-        self.rumours.fill(&mut packet, copies, find);
-        self.out.push(Outgoing { to, packet });
+    /// Who is no member any more is not remembered.
+    fn forget_words(&mut self) {
+        let members: BTreeSet<_> = self.foca.iter_membership_state().map(|member| member.id().node).collect();
+        self.heard.lock().words.retain(|node, _| members.contains(node));
     }
 
-    /// Up to `count` living members, at random.
-    fn some_living(&mut self, count: usize, except: Option<NodeId>) -> Vec<SocketAddr> {
-        let living = self.members().filter(|record| record.life <= Life::Suspect && Some(record.node) != except);
-        let mut living: Vec<_> = living.map(|record| record.gossip).collect();
-        let mut chosen = Vec::new();
-        while chosen.len() < count && !living.is_empty() {
-            chosen.push(living.swap_remove(self.draw.below(living.len() as u64) as usize));
+    /// Somebody has heard words of this node that it did not say.
+    fn answer_for_myself(&mut self) {
+        let foreign = self.heard.lock().foreign.take();
+        if let Some((generation, _)) = foreign {
+            self.begin_life_above(generation);
         }
-        chosen
+    }
+
+    fn say(&mut self) {
+        self.stamp += 1;
+        let (node, generation) = (self.me().node, self.me().generation);
+        let said = Said { node, generation, stamp: self.stamp, text: self.meta.clone() };
+        if let Err(error) = self.foca.add_broadcast(&said.encode()) {
+            debug!(%error, "say something");
+        }
+    }
+}
+
+fn record(member: &foca::Member<Id>, heard: &Heard) -> Record {
+    let Id { node, gossip, raft, .. } = member.id();
+    let life = match member.state() {
+        State::Alive => Life::Alive,
+        State::Suspect => Life::Suspect,
+        State::Down => Life::Dead,
+    };
+    let meta = heard.words.get(node).map(|said| said.text.clone()).unwrap_or_default();
+    Record { node: *node, life, gossip: *gossip, raft: raft.clone(), meta }
+}
+
+fn config(settings: Settings, digits: u64) -> Config {
+    let Settings { probe_interval_ms, probe_timeout_ms, gossip_interval_ms, sync_interval_ms, .. } = settings;
+    let every = |ms, num_members| Some(PeriodicParams { frequency: Duration::from_millis(ms), num_members });
+    Config {
+        probe_period: Duration::from_millis(probe_interval_ms),
+        probe_rtt: Duration::from_millis(probe_timeout_ms),
+        num_indirect_probes: FANOUT,
+        max_transmissions: NonZeroU8::new((digits * 4).min(40) as u8).unwrap_or(NonZeroU8::MIN),
+        suspect_to_down_after: Duration::from_millis(settings.suspicion_intervals * probe_interval_ms * digits),
+        remove_down_after: Some(Duration::from_millis(settings.reap_after_ms)),
+        max_packet_size: NonZeroUsize::new(MAX_PACKET_BYTES).unwrap_or(NonZeroUsize::MIN),
+        notify_down_members: true,
+        periodic_announce: every(sync_interval_ms, SYNC_FANOUT),
+        periodic_announce_to_down_members: every(sync_interval_ms, SYNC_FANOUT),
+        periodic_gossip: every(gossip_interval_ms, FANOUT),
     }
 }
 
