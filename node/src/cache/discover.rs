@@ -29,7 +29,9 @@ use crate::{
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// How long one of its proposals may take; it is made again later.
 const PROPOSAL_TIMEOUT: Duration = Duration::from_secs(3);
-/// Contacts that are asked at one look for the cluster that they belong to.
+/// How often contacts are asked for the cluster that they belong to, until they have answered.
+const ASK_EVERY: Duration = Duration::from_secs(5);
+/// Contacts that are asked at once for the cluster that they belong to.
 const ASK_AT_ONCE: usize = 16;
 
 /// A discovery that has been started.
@@ -84,7 +86,7 @@ impl Finder {
         let help = "Nodes that discovery sees alive, this one apart";
         let alive = metrics.registry.gauge("memberlist_nodes", help, &[]);
         let mut watch = self.discovery.watch();
-        let mut contacts = Contacts { seeker, unknown: self.contacts().into_iter().collect() };
+        let mut contacts = Contacts { seeker, unknown: self.contacts().into_iter().collect(), asked: None };
         let work = async {
             let mut ticks = tokio::time::interval(LOOK_EVERY);
             loop {
@@ -132,13 +134,18 @@ impl Finder {
 struct Contacts {
     seeker: Seeker,
     unknown: BTreeSet<String>,
+    asked: Option<Instant>,
 }
 
 impl Contacts {
     /// Asks some of them. One of another cluster is a mistake in what the discovery was given, and is said once; one
     /// without a cluster will find this one by itself.
     async fn ask(&mut self, view: &NodeView) {
+        if self.asked.is_some_and(|asked| asked.elapsed() < ASK_EVERY) {
+            return;
+        }
         let Some(ours) = view.map() else { return };
+        self.asked = Some(Instant::now());
         self.unknown.retain(|address| ours.members.values().all(|member| member.address != *address));
         // Those that don't answer let the others go first.
         let mut next: Vec<String> = self.unknown.iter().take(ASK_AT_ONCE).cloned().collect();

@@ -36,7 +36,7 @@ impl Swim {
         }
         let mut members: BTreeSet<NodeId> = known.keys().copied().chain([packet.header.src.node]).collect();
         let own = self.me().node;
-        for told in &mut packet.members {
+        if let Some(told) = &mut packet.members {
             told.retain(|member| member.id().node == own || is_welcome(member, &known, &mut members));
             told.iter_mut().for_each(|member| place(member, &known));
         }

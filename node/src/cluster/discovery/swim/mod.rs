@@ -10,14 +10,14 @@
 //! What is learned here is a hint. A member of the gossip need not be a member of the cluster, nor the reverse.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     net::SocketAddr, // tidy: purity because an address is a value here; no socket is opened
     num::{NonZeroU8, NonZeroUsize},
     sync::Arc,
     time::Duration,
 };
 
-use foca::{Config, Foca, Message, PeriodicParams, State};
+use foca::{Config, Foca, PeriodicParams, State};
 use parking_lot::Mutex;
 use tracing::{debug, warn};
 

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr};
 
-use foca::{Header, Member};
+use foca::{Header, Member, Message};
 use proptest::prelude::*;
 
 use super::*;
