@@ -39,6 +39,10 @@ pub(super) use token::Gate;
 
 /// How long the meta group may take to commit one change.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// A change that builds on the map as it is is tried so often when others change the map meanwhile.
+const ATTEMPTS: u32 = 20;
+/// Until the next try: this node's copy of the map is to catch up.
+const PAUSE: Duration = Duration::from_millis(50);
 
 /// What Admin needs of a node.
 pub trait Administer: Introspect + Govern + Initiate {}

@@ -40,6 +40,12 @@ pub struct Plan {
     pub waiting_on: Vec<String>,
 }
 
+/// The group that would lose its majority for good if a node were declared down now; none: it may be.
+#[must_use]
+pub fn needing(map: &ClusterMap, health: &Health, node: NodeId) -> Option<GroupId> {
+    planner::Planner::new(map, health).needing(node)
+}
+
 /// The next few changes of the map. Empty actions: all is as it should be, or `waiting_on` says what is missing.
 #[must_use]
 pub fn plan(map: &ClusterMap, health: &Health) -> Plan {

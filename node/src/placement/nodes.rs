@@ -106,7 +106,7 @@ impl Planner<'_> {
     }
 
     /// A group that has no majority of answering voters without a node that votes in it.
-    fn needing(&self, node: NodeId) -> Option<GroupId> {
+    pub(super) fn needing(&self, node: NodeId) -> Option<GroupId> {
         let votes = |at: &ReplicaAt| at.node == node && self.map.is_alive(at);
         let needs = |group: GroupId, set: &ReplicaSet| {
             halves(self.health, group, set).into_iter().any(|voters| {

@@ -49,11 +49,17 @@ pub(super) struct Planner<'a> {
     actions: Vec<MetaCommand>,
     /// Groups with a migration, those begun by this plan included.
     busy: BTreeSet<GroupId>,
+    /// How many of those have no majority: they stand still, and must not keep others from their repair.
+    stuck: usize,
 }
 
 impl<'a> Planner<'a> {
     pub(super) fn new(map: &'a ClusterMap, health: &'a Health) -> Self {
+        let is_stuck = |group: &GroupId| map.groups.get(group).is_some_and(|set| !has_majority(map, health, set));
+        let busy: BTreeSet<GroupId> = map.migrations.values().map(|migration| migration.group).collect();
         Self {
+            stuck: busy.iter().filter(|group| **group != GroupId::META && is_stuck(group)).count(),
+            busy,
             map,
             health,
             layout: Layout::new(map, health),
@@ -61,7 +67,6 @@ impl<'a> Planner<'a> {
             repairing: false,
             draining: false,
             actions: Vec::new(),
-            busy: map.migrations.values().map(|migration| migration.group).collect(),
         }
     }
 
@@ -96,7 +101,12 @@ impl<'a> Planner<'a> {
         if self.is_busy(group) {
             return Err(Unsettled::Busy);
         }
-        let health = self.health.groups.get(&group).ok_or(Unsettled::NoLeader)?;
+        // The last report of a leader that is gone, or has lost its voters, says nothing any more.
+        let leads = |health: &&GroupHealth| {
+            set.get(health.leader).is_some_and(|at| nodes::answers(self.map, self.health, at))
+                && has_majority(self.map, self.health, set)
+        };
+        let health = self.health.groups.get(&group).filter(leads).ok_or(Unsettled::NoLeader)?;
         let conf = &health.conf;
         if health.conf_version < set.conf_version {
             return Err(Unsettled::Differs);
@@ -145,12 +155,13 @@ impl<'a> Planner<'a> {
     /// kept for the meta group: nodes learn of new replicas through it, so it must never stand in a queue.
     pub(super) fn may_start(&self, reason: Reason) -> bool {
         let bound = usize::try_from(self.map.settings.migration_concurrency.max(1)).unwrap_or(usize::MAX / 2);
-        let shards = self.busy.len() - usize::from(self.is_busy(GroupId::META));
+        let busy = self.busy.len() - self.stuck;
+        let shards = busy - usize::from(self.is_busy(GroupId::META));
         self.room() > 0
             && match reason {
-                Reason::Meta => self.busy.len() < bound * 2,
-                Reason::Repair => self.busy.len() < bound * 2 && shards < bound * 2 - 1,
-                Reason::Drain | Reason::Balance | Reason::Asked => self.busy.len() < bound,
+                Reason::Meta => busy < bound * 2,
+                Reason::Repair => busy < bound * 2 && shards < bound * 2 - 1,
+                Reason::Drain | Reason::Balance | Reason::Asked => busy < bound,
             }
     }
 
@@ -186,4 +197,10 @@ impl<'a> Planner<'a> {
         let ids: Vec<_> = self.map.migrations.values().filter(hopeless).map(|migration| migration.id).collect();
         ids.into_iter().for_each(|id| self.act(MetaCommand::CancelMigration(id)));
     }
+}
+
+/// Whether enough voters of a set answer to decide anything.
+fn has_majority(map: &ClusterMap, health: &Health, set: &ReplicaSet) -> bool {
+    let answering = set.voters().filter(|at| nodes::answers(map, health, at)).count();
+    answering >= nodes::majority(set.voters().count())
 }

@@ -57,11 +57,12 @@ fn an_operator_changes_a_cluster() {
     let voters = numbers(&shards[0]["voters"]);
     let to = (1..=4).find(|node| !voters.contains(node)).expect("one of four nodes has no voter");
     let (from, to) = (voters[0].to_string(), to.to_string());
-    json(&cluster, &["move-shard", "0", "--from", &from, "--to", &to]);
-    let moving = json(&cluster, &["migrations"]);
-    assert_eq!(moving["paused"], true);
-    assert_eq!(moving["migrations"][0]["phase"], "add-learner", "it waits: {moving}");
+    let why = refusal(&cluster, &["move-shard", "0", "--from", &from, "--to", &to]);
+    assert!(why.contains("paused"), "{why}");
+    assert_eq!(json(&cluster, &["migrations"])["paused"], true);
     json(&cluster, &["resume"]);
+    json(&cluster, &["wait-healthy", "--timeout", "60"]);
+    json(&cluster, &["move-shard", "0", "--from", &from, "--to", &to]);
     wait_for("the replica to have moved", || {
         let voters = numbers(&json(&cluster, &["shards", "--all"])[0]["voters"]);
         (voters.len() == 3 && voters.contains(&to.parse().expect("a number"))).then_some(())

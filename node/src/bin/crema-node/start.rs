@@ -23,6 +23,9 @@ use crate::{
     doors::{self, Door, RespLimits},
 };
 
+/// What leaving takes beyond lingering, at most: leaderships, then requests under way.
+const STOP_TIME: Duration = Duration::from_secs(5);
+
 /// What the flags say of the cluster, for so many members.
 pub(crate) fn spec(cluster: &Cluster, members: usize) -> ClusterSpec {
     ClusterSpec {
@@ -94,6 +97,12 @@ fn discovery(start: &Start) -> Option<Arc<dyn ClusterDiscovery>> {
 }
 
 fn options(start: &Start) -> anyhow::Result<NodeOptions> {
+    anyhow::ensure!(
+        start.shutdown_timeout >= start.linger + STOP_TIME,
+        "--shutdown-timeout is {:?}; beyond --linger ({:?}) a stop takes up to {STOP_TIME:?}",
+        start.shutdown_timeout,
+        start.linger
+    );
     let entry = entry(start)?;
     let members = match &entry {
         Entry::Listed(members) => members.len(),

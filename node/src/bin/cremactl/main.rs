@@ -101,7 +101,7 @@ struct HttpArgs {
 #[derive(Args)]
 struct CommonArgs {
     /// Give up on a node that has not answered after this long
-    #[arg(long, default_value_t = 5000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
+    #[arg(long, default_value_t = 15_000, value_name = "MS", value_parser = clap::value_parser!(u64).range(1..))]
     timeout_ms: u64,
     /// How to print
     #[arg(short, long, value_enum, default_value_t = Output::Table)]

@@ -132,14 +132,19 @@ impl Former {
         }
     }
 
-    /// The initiator has asked all of its set, so a cluster that this node would have joined is gone with its members.
+    /// The initiator has asked all of its set: a cluster that this node would have joined is gone if its members are in it.
     fn promise_initiator(&mut self, ballot: Ballot, members: BTreeMap<NodeId, Incarnation>) -> Result<(), String> {
         let named = members.get(&self.node).copied();
         if named != Some(self.incarnation) {
             let named = named.map_or("nobody".to_owned(), |named| named.to_string());
             return Err(format!("node {} is {}, Init names {named}", self.node, self.incarnation));
         }
-        if let State::Joining { .. } = &self.state {
+        if let State::Joining { map, .. } = &self.state {
+            let elsewhere = |node: &&NodeId| map.incarnation_of(**node).is_some() && !members.contains_key(node);
+            if let Some(other) = map.members.keys().find(elsewhere) {
+                let uid = map.uid;
+                return Err(format!("node {} is about to join cluster {uid}, of node {other} and others", self.node));
+            }
             self.state = State::begin();
         }
         let State::Forming { promised, .. } = &mut self.state else { return Err(self.belongs()) };

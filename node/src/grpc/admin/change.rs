@@ -25,6 +25,13 @@ impl<N: Administer> AdminService<N> {
             let (id, phase) = (busy.id, busy.phase.name());
             return declined(format!("shard {shard} has migration {id} already, in its phase {phase}"));
         }
+        if map.settings.migrations_paused {
+            return declined("migrations are paused; resume them first");
+        }
+        let (under_way, bound) = (map.migrations.len(), map.settings.migration_concurrency);
+        if under_way >= bound as usize {
+            return declined(format!("{under_way} migrations are under way, and {bound} may be; wait for one to end"));
+        }
         let command = MetaCommand::StartMigration {
             group,
             incoming: Incoming::New(NodeId(to_node)),

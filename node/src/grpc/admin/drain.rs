@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use crema_api::v1;
 
-use super::{AdminService, Administer, changed, check_version, declined, expected};
+use super::{ATTEMPTS, AdminService, Administer, CHANGE_TIMEOUT, PAUSE, changed, check_version, declined, expected};
 use crate::{
     cluster::{
         ClusterMap,
-        command::MetaCommand,
+        command::{MetaCommand, Refused},
         map::{Member, MemberState},
     },
     grpc::failure::{Failure, invalid},
+    multiraft::govern::GovernError,
     placement::{self, DrainForecast, DrainMove, Health},
     types::{GroupId, NodeId},
 };
@@ -32,23 +33,43 @@ impl<N: Administer> AdminService<N> {
         if nodes.is_empty() {
             return Err(invalid("nodes", "it is empty; name the nodes that are to be drained").into());
         }
-        let mut map = self.map()?;
-        let mut version = expected(expected_version);
-        check_version(&map, version)?;
-        for node in &nodes {
-            drainable(*node, member(&map, "nodes", *node)?)?;
-        }
-        let forecast = placement::preflight_drain(&map, health, &nodes);
-        let forecast = forecast.or_else(|refusal| declined(format!("{}: {refusal}", named_nodes(&nodes))))?;
-        let mut answer = describe(&map, health, &nodes, forecast);
+        let map = self.map()?;
+        check_version(&map, expected(expected_version))?;
+        let mut answer = check_drain(&map, health, &nodes)?;
         if !dry_run {
-            for node in nodes {
-                map = self.set_state(&map, node, MemberState::Draining, version).await?;
-                version = version.map(|_| map.version);
+            answer.map_version = self.begin_drain(map, health, nodes, expected_version != 0).await?;
+        }
+        Ok(answer)
+    }
+
+    /// Each commit holds for the very map that was judged: another drain meanwhile may have taken the room that this one
+    /// needs. Gives the last map's version.
+    async fn begin_drain(
+        &self,
+        mut map: Arc<ClusterMap>,
+        health: &Health,
+        mut nodes: Vec<NodeId>,
+        is_exact: bool,
+    ) -> Result<u64, Failure> {
+        let mut attempt = 1;
+        while let Some(node) = nodes.last().copied() {
+            let incarnation = member(&map, "nodes", node)?.incarnation;
+            let command = MetaCommand::SetState { node, incarnation, state: MemberState::Draining };
+            match self.node.govern(command, Some(map.version), CHANGE_TIMEOUT).await {
+                Ok(newer) => {
+                    map = newer;
+                    nodes.pop();
+                }
+                Err(GovernError::Refused(Refused::Version { .. })) if !is_exact && attempt < ATTEMPTS => {
+                    attempt += 1;
+                    tokio::time::sleep(PAUSE).await;
+                    map = self.map()?;
+                    check_drain(&map, health, &nodes)?;
+                }
+                Err(error) => return Err(error.into()),
             }
         }
-        answer.map_version = map.version;
-        Ok(answer)
+        Ok(map.version)
     }
 
     pub(super) async fn undrain_node(&self, ask: v1::UndrainRequest) -> Result<v1::ChangeResponse, Failure> {
@@ -102,6 +123,16 @@ impl<N: Administer> AdminService<N> {
         let incarnation = member(map, "node", node)?.incarnation;
         self.commit(MetaCommand::SetState { node, incarnation, state }, version).await
     }
+}
+
+/// What a drain would move; refuses one that would leave too little.
+fn check_drain(map: &ClusterMap, health: &Health, nodes: &[NodeId]) -> Result<v1::DrainResponse, Failure> {
+    for node in nodes {
+        drainable(*node, member(map, "nodes", *node)?)?;
+    }
+    let forecast = placement::preflight_drain(map, health, nodes);
+    let forecast = forecast.or_else(|refusal| declined(format!("{}: {refusal}", named_nodes(nodes))))?;
+    Ok(describe(map, health, nodes, forecast))
 }
 
 /// The member of this number, or what would be one.

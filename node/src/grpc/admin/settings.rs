@@ -1,10 +1,10 @@
 //! `Settings`, `UpdateSettings`, and pausing migrations: what all replicas agree on.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use crema_api::v1;
 
-use super::{AdminService, Administer, CHANGE_TIMEOUT, changed, check_version, expected};
+use super::{ATTEMPTS, AdminService, Administer, CHANGE_TIMEOUT, PAUSE, changed, check_version, expected};
 use crate::{
     cluster::{
         ClusterMap,
@@ -15,11 +15,6 @@ use crate::{
     machine::store::EvictionPolicy,
     multiraft::govern::GovernError,
 };
-
-/// A change that builds on the settings as they are is tried so often when others change the map meanwhile.
-const ATTEMPTS: u32 = 20;
-/// Until the next try: this node's copy of the map is to catch up.
-const PAUSE: Duration = Duration::from_millis(50);
 
 impl<N: Administer> AdminService<N> {
     pub(super) async fn set_paused(&self, paused: bool) -> Result<v1::ChangeResponse, Failure> {

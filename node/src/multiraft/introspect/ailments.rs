@@ -13,8 +13,6 @@ use crate::{
     types::GroupId,
 };
 
-/// A member that was not heard of for longer is missed: some beats.
-const SILENT_MS: u64 = 2_000;
 /// A replica that is so many entries behind its leader is not level.
 const LEVEL_ENTRIES: u64 = 1_000;
 
@@ -49,8 +47,8 @@ fn members(map: &ClusterMap, governing: &Governing, found: &mut Vec<String>) {
             (MemberState::Up | MemberState::Draining, None) => {
                 found.push(format!("node {node} has not reported yet"));
             }
-            (MemberState::Up | MemberState::Draining, Some(ms)) if ms > SILENT_MS => {
-                found.push(format!("node {node} was last heard of {ms} ms ago"));
+            (MemberState::Up | MemberState::Draining, Some(ms)) if ms > 0 => {
+                found.push(format!("node {node} is not connected, and was last heard of {ms} ms ago"));
             }
             (MemberState::Draining, Some(_)) if map.replicas_on(*node).next().is_some() => {
                 found.push(format!("node {node} is being drained"));

@@ -95,7 +95,7 @@ impl<S: EntryStore> Node<S> {
     /// A node that leaves, one whose clock is wrong, and a corrupt replica hand their leaderships over.
     fn give_leadership_away(&mut self, now: Now) {
         let clock_is_wrong = self.clock.own_error_ms(now).is_some();
-        let sessions = self.out.sessions.clone();
+        let out = &self.out;
         let resigning = self.resigning;
         for (id, group) in &mut self.groups {
             let corrupt = !group.health.is_serving();
@@ -104,7 +104,7 @@ impl<S: EntryStore> Node<S> {
             }
             let fit = |node: &NodeId| {
                 let sound = !clock_is_wrong || resigning || self.clock.is_sound(*node, now);
-                sessions.contains_key(node) && sound
+                out.may_lead(*node) && sound
             };
             let mut candidates: Vec<_> = group.others().filter(|(_, node)| fit(node)).collect();
             // Who has a wrong clock would hand it on at once, perhaps back. Then whoever has most of the log: one that

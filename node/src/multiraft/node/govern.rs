@@ -229,7 +229,9 @@ impl<S: EntryStore> Node<S> {
     ) {
         let group = self.groups.get(&GroupId::META).filter(|group| group.replica.is_leader());
         if group.is_none() {
-            let leader = self.groups.get(&GroupId::META).and_then(|group| group.leader_node());
+            let by_replica = self.groups.get(&GroupId::META).and_then(|group| group.leader_node());
+            // A node without a replica, new or drained, knows who sent it the map.
+            let leader = by_replica.or(self.report.news_from.map(|listener| listener.node));
             return self.out.governed(Some(ticket), Err(GovernError::NotLeader(leader)));
         }
         if let MetaCommand::Join { node, member } = &command
@@ -237,7 +239,18 @@ impl<S: EntryStore> Node<S> {
         {
             return self.out.governed(Some(ticket), Err(Refused::Reason(reason).into()));
         }
+        if let MetaCommand::SetState { node, state: MemberState::Down, .. } = &command
+            && let Some(reason) = self.down_refusal(*node)
+        {
+            return self.out.governed(Some(ticket), Err(Refused::Reason(reason).into()));
+        }
         self.submit_change(Change { asker: Some(ticket), command, expected_version, deadline_ms });
+    }
+
+    /// Why a node may not be declared down, whoever wants it: that can't be taken back, and some group needs it.
+    fn down_refusal(&self, node: NodeId) -> Option<String> {
+        let group = placement::needing(&self.map, &self.governor.as_ref()?.governing.health, node)?;
+        Some(format!("node {node} can't be declared down: {group} would have no majority left, should it come back"))
     }
 
     fn submit_change(&mut self, change: Change) {

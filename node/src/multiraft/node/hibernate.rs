@@ -264,12 +264,16 @@ impl<S: EntryStore> Node<S> {
         let lanes: Vec<u32> = (0..LANES).filter(|lane| self.config.lanes.owns_lane(*lane)).collect();
         let digests = lanes.iter().map(|lane| self.beds.digest_led(peer, *lane)).collect();
         if let Some(frame) = self.out.to(peer, 16 * lanes.len()) {
-            frame.beats.push(v1::LaneBeat { lanes, digests, wall_ms: now.wall.0 });
+            let leaving = self.resigning;
+            frame.beats.push(v1::LaneBeat { lanes, digests, wall_ms: now.wall.0, leaving });
         }
     }
 
     pub(super) fn on_beat(&mut self, now: Now, from: NodeId, beat: &v1::LaneBeat) {
         self.clock.hear(from, crate::types::Timestamp(beat.wall_ms), now);
+        if beat.leaving {
+            self.out.leaving.insert(from);
+        }
         self.settle_dirty();
         for (lane, digest) in beat.lanes.iter().zip(&beat.digests) {
             if *lane >= LANES || !self.config.lanes.owns_lane(*lane) {

@@ -114,6 +114,8 @@ pub(super) struct Out {
     effects: Effects,
     /// The session that stands with each peer; what is for another one is over.
     pub(super) sessions: BTreeMap<NodeId, u64>,
+    /// The peers that have said, in their session, that they leave.
+    pub(super) leaving: BTreeSet<NodeId>,
     /// Local batches that are in no log after all and must find their way again, with a hint at the leader.
     pub(super) again: Vec<(Batch, Option<NodeId>)>,
 }
@@ -125,6 +127,7 @@ impl Out {
             drafts: BTreeMap::new(),
             effects: Effects::default(),
             sessions: BTreeMap::new(),
+            leaving: BTreeSet::new(),
             again: Vec::new(),
         }
     }
@@ -137,6 +140,11 @@ impl Out {
         }
         effects.more = more;
         effects
+    }
+
+    /// Whether a peer is there and does not hand back every leadership that it gets.
+    pub(super) fn may_lead(&self, peer: NodeId) -> bool {
+        self.sessions.contains_key(&peer) && !self.leaving.contains(&peer)
     }
 
     /// Where messages for a peer go; `bytes` (above 0) is about what they add. Without a session they are lost,

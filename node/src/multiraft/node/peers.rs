@@ -47,6 +47,7 @@ impl<S: EntryStore> Node<S> {
         if let Some(old) = self.out.sessions.insert(peer, session) {
             self.lose_forwards(peer, old);
         }
+        self.out.leaving.remove(&peer);
         self.peers.forget(peer);
         // Before anything is said on the session each side knows the other's clock (PROTOCOL 3).
         self.send_beat(now, peer);
@@ -59,6 +60,7 @@ impl<S: EntryStore> Node<S> {
             return;
         }
         self.out.sessions.remove(&peer);
+        self.out.leaving.remove(&peer);
         self.peers.forget(peer);
         self.peers.heard.insert(peer, self.tick);
         self.lose_forwards(peer, session);

@@ -106,7 +106,7 @@ impl<S: EntryStore> Group<S> {
         let can = |(replica, _): &(ReplicaId, LogIndex)| {
             *replica != own
                 && self.conf.voters.contains(replica)
-                && self.nodes.get(replica).is_some_and(|node| env.out.sessions.contains_key(node))
+                && self.nodes.get(replica).is_some_and(|node| env.out.may_lead(*node))
         };
         let mut candidates: Vec<_> = self.replica.matches().into_iter().filter(can).collect();
         candidates.sort_by_key(|(replica, matched)| (Reverse(*matched), Some(*replica) != self.preferred));
@@ -134,11 +134,12 @@ impl<S: EntryStore> Group<S> {
         self.replica.transfer_to(preferred)
     }
 
-    /// Whether a replica is there and level, and its node would not give the leadership back for its wrong clock.
+    /// Whether a replica is there and level, and its node would not give the leadership back: it has a wrong clock, or
+    /// leaves.
     fn could_lead(&self, replica: ReplicaId, env: &Env<'_>) -> bool {
         let last = self.replica.standing().last;
         let level = |(id, matched): &(ReplicaId, LogIndex)| *id == replica && matched.0 + HANDOVER_LAG >= last.0;
-        let fit = |node: &NodeId| env.out.sessions.contains_key(node) && !env.clock.is_wrong(*node, env.now);
+        let fit = |node: &NodeId| env.out.may_lead(*node) && !env.clock.is_wrong(*node, env.now);
         self.replica.is_voter(replica)
             && self.nodes.get(&replica).is_some_and(fit)
             && self.replica.matches().iter().any(level)

@@ -94,6 +94,10 @@ impl RuntimeHandle {
             map.incarnation_of(node).is_some_and(|life| Incarnation::from_bytes(&incarnation) == Some(life));
         match &command {
             MetaCommand::Join { node: joiner, .. } if *joiner == node => {}
+            // The leader alone sees by the reports that a phase is done.
+            MetaCommand::AdvanceMigration { .. } => {
+                return Err("only the leader of the meta group may advance a migration".to_owned());
+            }
             _ if is_member => {}
             _ => return Err(format!("node {node} is not a living member in this life; it may only join")),
         }
