@@ -33,13 +33,23 @@ pub(super) struct Steering {
     preferred: Option<ReplicaId>,
     /// Who was last known to lead.
     last_leader: Option<ReplicaId>,
+    /// Who was asked to take over since this one is to go. Some may have given the leadership back: their state is
+    /// corrupt, say.
+    asked: BTreeSet<ReplicaId>,
     /// Whether the node's list of unsteady groups has it.
     listed: bool,
 }
 
 impl Default for Steering {
     fn default() -> Self {
-        Self { ready_since: None, patience_ticks: PATIENCE_TICKS, preferred: None, last_leader: None, listed: false }
+        Self {
+            ready_since: None,
+            patience_ticks: PATIENCE_TICKS,
+            preferred: None,
+            last_leader: None,
+            asked: BTreeSet::new(),
+            listed: false,
+        }
     }
 }
 
@@ -53,6 +63,16 @@ impl Steering {
         if now.role == Role::Leader && led != now.leader && led.is_some() && led == preferred {
             self.patience_ticks = (self.patience_ticks * 2).min(MAX_PATIENCE_TICKS);
         }
+    }
+
+    /// Candidates for the leadership, the best first: who was asked before comes last, or the same one would be asked
+    /// for ever. When all were asked, it begins anew.
+    fn in_turn(&mut self, mut candidates: Vec<ReplicaId>) -> Vec<ReplicaId> {
+        if candidates.iter().all(|replica| self.asked.contains(replica)) {
+            self.asked.clear();
+        }
+        candidates.sort_by_key(|replica| self.asked.contains(replica));
+        candidates
     }
 }
 
@@ -74,6 +94,9 @@ impl<S: EntryStore> Group<S> {
         let wanted = wanted_step(env.map, self.id, &self.conf, self.own());
         if self.migrating || wanted != Wanted::Nothing {
             self.steering.ready_since = None;
+        }
+        if wanted != Wanted::TransferAway {
+            self.steering.asked.clear();
         }
         let migration = env.map.migration_of(self.id).map_or(MigrationId(0), |migration| migration.id);
         match wanted {
@@ -110,8 +133,11 @@ impl<S: EntryStore> Group<S> {
         };
         let mut candidates: Vec<_> = self.replica.matches().into_iter().filter(can).collect();
         candidates.sort_by_key(|(replica, matched)| (Reverse(*matched), Some(*replica) != self.preferred));
+        let candidates = self.steering.in_turn(candidates.into_iter().map(|(replica, _)| replica).collect());
         self.wake();
-        candidates.into_iter().any(|(replica, _)| self.replica.transfer_to(replica))
+        let asked = candidates.into_iter().find(|replica| self.replica.transfer_to(*replica));
+        self.steering.asked.extend(asked);
+        asked.is_some()
     }
 
     /// Hands over to the preferred voter once it has been ready for a while.
@@ -204,6 +230,19 @@ mod tests {
             steering.on_standing(standing(round * 2 + 1, Some(OWN)), Some(OTHER));
             assert_eq!(steering.patience_ticks, (PATIENCE_TICKS << round.min(16)).min(MAX_PATIENCE_TICKS));
         }
+    }
+
+    /// One that gives the leadership back at once, being level and preferred, must not be the only one that is asked.
+    #[test]
+    fn who_is_to_go_asks_one_after_the_other() {
+        let mut steering = Steering::default();
+        let all = || vec![ReplicaId(6), ReplicaId(8), ReplicaId(9)];
+        for round in 0..9 {
+            let first = steering.in_turn(all())[0];
+            assert_eq!(first, all()[round % 3]);
+            steering.asked.insert(first);
+        }
+        assert_eq!(steering.in_turn(vec![ReplicaId(8)]), [ReplicaId(8)], "better the same one than nobody");
     }
 
     #[test]
