@@ -29,7 +29,10 @@ pub use self::{
     preflight::{DrainForecast, DrainMove, DrainRefusal, preflight_drain},
 };
 
-use crate::cluster::{command::MetaCommand, map::ClusterMap};
+use crate::{
+    cluster::{command::MetaCommand, map::ClusterMap},
+    types::{GroupId, NodeId},
+};
 
 /// What is to be done now, and what can't be done yet.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -30,7 +30,9 @@ impl<N: Administer> AdminService<N> {
         }
         let (under_way, bound) = (map.migrations.len(), map.settings.migration_concurrency);
         if under_way >= bound as usize {
-            return declined(format!("{under_way} migrations are under way, and {bound} may be; wait for one to end"));
+            return declined(format!(
+                "{under_way} migrations are under way, and {bound} may be; wait for one to end"
+            ));
         }
         let command = MetaCommand::StartMigration {
             group,

@@ -1,6 +1,9 @@
 //! What a turn asks of the world, collected while it runs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use crema_api::v1;

@@ -375,6 +375,27 @@ fn a_cancelled_move_leaves_nothing_behind() {
     cluster.check();
 }
 
+/// With two voters the incoming half needs the new one: without it the joint configuration could never be left.
+#[test]
+fn no_joint_configuration_begins_with_a_dead_newcomer() {
+    let mut cluster = cluster(2);
+    cluster.join(3, 1_003);
+    cluster.until("node 3 has come", |cluster| cluster.settled() && cluster.voters(META).len() == 3);
+    assert_eq!(cluster.mapped(SHARD), nodes(&[1, 2]));
+    cluster.start_move(1, 3);
+    cluster.until("the swap", |cluster| {
+        cluster.map().migration_of(SHARD).is_some_and(|migration| migration.phase == Phase::JointSwap)
+    });
+    cluster.kill(NodeId(3));
+    for _ in 0..20 {
+        cluster.run_ms(500);
+        cluster.write_one();
+    }
+    let leader = cluster.leader_of(SHARD).expect("a leader");
+    let (_, conf) = cluster.nodes[&leader].conf(SHARD).expect("a configuration");
+    assert!(conf.voters_outgoing.is_empty() && conf.voters.len() == 2, "{conf:?}");
+}
+
 #[test]
 fn the_meta_group_grows_to_five_voters() {
     let mut cluster = cluster(1);
