@@ -107,7 +107,7 @@ async fn health_names_each_ailment_until_there_is_none() {
     door.node.edit_health(|governing| governing.health.nodes.get_mut(&NodeId(2)).unwrap().silent_ms = 5_000);
     let ill = client.wait_healthy(look()).await.unwrap().into_inner();
     assert!(!ill.healthy);
-    for ailment in ["node 3 is joining", "node 2 was last heard of 5000 ms ago"] {
+    for ailment in ["node 3 is joining", "node 2 is not connected, and was last heard of 5000 ms ago"] {
         assert!(ill.ailments.iter().any(|found| found == ailment), "{ailment}: {:?}", ill.ailments);
     }
 

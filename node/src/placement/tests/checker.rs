@@ -147,7 +147,8 @@ pub(super) fn check_settled(world: &World) -> Result<(), String> {
     let usable: BTreeSet<NodeId> = usable(world).into_iter().collect();
     let map = &world.map;
     let wanted = (map.replication_factor as usize).min(usable.len());
-    let drained = map.members.values().any(|member| member.state == MemberState::Draining);
+    let is_left = |node: &NodeId| map.replicas_on(*node).next().is_some();
+    let drained = map.members.iter().any(|(node, member)| member.state == MemberState::Draining && is_left(node));
     if drained && usable.len() >= map.replication_factor as usize {
         return Err("a drain has not ended".to_owned());
     }
