@@ -10,6 +10,8 @@ pub mod consensus;
 mod door_fixture;
 pub mod error;
 pub mod faults;
+#[cfg(test)]
+mod golden;
 pub mod grpc;
 pub mod http;
 pub mod machine;

@@ -1,8 +1,6 @@
-//! Data-driven scripts: replicas on a network that only moves when a script says so.
+//! Scripts (`crate::golden`) in `consensus/testdata`: replicas on a network that only moves when a script says so.
 //!
-//! `testdata/*.txt` hold blocks of commands, `----`, and what happened. Every block goes on where the one before
-//! stopped; `new` starts over. `REWRITE=1 cargo test` writes the answers anew; review them like code. The words are
-//! in [`Script::line`]. What holds in every script is asserted as it runs: entries are handed out once, in order and
+//! Every block goes on where the one before stopped; `new` starts over. The words are in [`Script::line`]. What holds in every script is asserted as it runs: entries are handed out once, in order and
 //! the same on every replica, and no read is answered twice.
 
 mod membership;
@@ -11,63 +9,33 @@ mod timeouts;
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
-    fs, mem,
-    path::Path,
+    mem,
 };
 
 use bytes::Bytes;
 use crema_api::v1;
 
 use super::*;
-use crate::types::{GroupId, Incarnation, LogIndex, ReplicaId, Term, Timestamp};
+use crate::{
+    golden,
+    types::{GroupId, Incarnation, LogIndex, ReplicaId, Term, Timestamp},
+};
 
 const ELECTION_TICKS: usize = 10;
 const HEARTBEAT_TICKS: usize = 2;
 
 #[test]
 fn scripts() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/consensus/testdata");
-    let mut paths: Vec<_> = fs::read_dir(&folder).expect("testdata").map(|f| f.expect("entry").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "no scripts in {folder:?}");
-    for path in paths {
-        check(&path);
-    }
+    golden::check("src/consensus/testdata", driver);
 }
 
-/// Runs one script; what happens must be what the file says.
-fn check(path: &Path) {
-    let text = fs::read_to_string(path).expect("a script");
-    let happened = run(&text);
-    if std::env::var_os("REWRITE").is_some() {
-        fs::write(path, happened).expect("rewrite a script");
-    } else {
-        assert_eq!(happened, text, "{path:?}; REWRITE=1 accepts what happens");
-    }
-}
-
-/// The script with what happened.
-fn run(text: &str) -> String {
+/// What happens by each line, on a network of its own.
+fn driver() -> impl FnMut(&str) -> String {
     let mut script = Script::default();
-    let mut out = String::new();
-    let mut expecting = false;
-    for line in text.lines() {
-        if line == "----" {
-            expecting = true;
-            out += "----\n";
-            out += &mem::take(&mut script.out);
-        } else if line.is_empty() {
-            expecting = false;
-            out += "\n";
-        } else if !expecting {
-            out += line;
-            out += "\n";
-            if !line.starts_with('#') {
-                script.line(line);
-            }
-        }
+    move |line: &str| {
+        script.line(line);
+        mem::take(&mut script.out)
     }
-    out
 }
 
 fn config(replica: u64, voters: u64, learners: u64, seed: u64) -> ReplicaConfig {
@@ -242,8 +210,7 @@ impl Script {
         let peer = |id| (id, Peer::new(id, config(id, voters, learners, seed)));
         let peers: BTreeMap<u64, Peer> = (1..=voters + learners).map(peer).collect();
         let confs = BTreeMap::from([(FIRST_INDEX, (0, peers[&1].replica.conf()))]);
-        let out = mem::take(&mut self.out);
-        *self = Self { peers, confs, seed, out, ..Self::default() };
+        *self = Self { peers, confs, seed, ..Self::default() };
     }
 
     /// Ticks without a delivery; of all replicas, or those named.

@@ -43,7 +43,7 @@ fn the_same_seed_gives_the_same_timeouts() {
 
 #[test]
 fn the_seed_decides_who_leads() {
-    let election = |seed| run(&format!("new 5 seed={seed}\nrun 60\nstatus\n----\n"));
+    let election = |seed| golden::answered(&format!("new 5 seed={seed}\nrun 60\nstatus\n----\n"), driver());
     let mut leaders = BTreeSet::new();
     for seed in 0..40 {
         let trace = election(seed);

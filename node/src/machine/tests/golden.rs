@@ -1,11 +1,11 @@
-//! Data-driven scripts: `testdata/*.txt` hold blocks of commands, `----`, and what the machine answered.
+//! Scripts (`crate::golden`) in `machine/testdata` of commands and what the machine answered.
 //!
-//! Every line is one log entry or one read; a script has one machine. `REWRITE=1 cargo test` writes the answers
-//! anew; review them like code. The words are in [`Script::line`] and [`command`].
+//! Every line is one log entry or one read; a script has one machine. The words are in [`Script::line`] and [`command`].
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
 
 use crate::{
+    golden,
     machine::{
         LogRecord, Machine, Settings,
         command::{Command, Condition, ExpireCondition, Expiry, Found, Meta, Outcome, Put, Query, Refusal},
@@ -17,51 +17,13 @@ use crate::{
 
 #[test]
 fn scripts() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/machine/testdata");
-    let mut paths: Vec<_> = fs::read_dir(&folder).expect("testdata").map(|f| f.expect("entry").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "no scripts in {folder:?}");
-    for path in paths {
-        check(&path);
-    }
-}
-
-/// Runs one script; the answers must be those in the file.
-fn check(path: &Path) {
-    let text = fs::read_to_string(path).expect("a script");
-    let answered = run(&text);
-    if std::env::var_os("REWRITE").is_some() {
-        fs::write(path, answered).expect("rewrite a script");
-    } else {
-        assert_eq!(answered, text, "{path:?}; REWRITE=1 accepts the answers");
-    }
-}
-
-/// The script with the answers of a new machine.
-fn run(text: &str) -> String {
-    let mut script = Script::new();
-    let mut out = String::new();
-    let mut answers = String::new();
-    let mut expecting = false;
-    for line in text.lines() {
-        if line == "----" {
-            expecting = true;
-            out += "----\n";
-            out += &std::mem::take(&mut answers);
-        } else if line.is_empty() {
-            expecting = false;
-            out += "\n";
-        } else if !expecting {
-            out += line;
-            out += "\n";
-            if !line.starts_with('#') {
-                let answer = script.line(line);
-                answers += &answer;
-                answers += if answer.is_empty() { "" } else { "\n" };
-            }
+    golden::check("src/machine/testdata", || {
+        let mut script = Script::new();
+        move |line: &str| {
+            let answer = script.line(line);
+            if answer.is_empty() { answer } else { answer + "\n" }
         }
-    }
-    out
+    });
 }
 
 struct Script {

@@ -1,9 +1,8 @@
-//! Data-driven plans: `testdata/*.txt` hold blocks of events, `----`, and what the planner said.
+//! Scripts (`crate::golden`) in `placement/testdata` of events and what the planner said.
 //!
-//! A script has one world. `REWRITE=1 cargo test` writes the answers anew; review them like code. The words are in
-//! [`Script::line`].
+//! A script has one world. The words are in [`Script::line`].
 
-use std::{fmt::Write as _, fs, path::Path};
+use std::fmt::Write as _;
 
 use super::{
     properties::{converge, round},
@@ -14,49 +13,17 @@ use crate::{
         command::{Incoming, MetaCommand},
         map::MemberState,
     },
+    golden,
     placement::{plan, preflight_drain},
     types::{GroupId, NodeId, ReplicaId},
 };
 
 #[test]
 fn scripts() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/placement/testdata");
-    let mut paths: Vec<_> = fs::read_dir(&folder).expect("testdata").map(|f| f.expect("entry").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "no scripts in {folder:?}");
-    for path in paths {
-        let text = fs::read_to_string(&path).expect("a script");
-        let answered = run(&text);
-        if std::env::var_os("REWRITE").is_some() {
-            fs::write(path, answered).expect("rewrite a script");
-        } else {
-            assert_eq!(answered, text, "{path:?}; REWRITE=1 accepts the answers");
-        }
-    }
-}
-
-/// The script with the answers of a new world.
-fn run(text: &str) -> String {
-    let mut script = Script { world: World::new(&[""], 1, 1) };
-    let (mut out, mut answers) = (String::new(), String::new());
-    let mut expecting = false;
-    for line in text.lines() {
-        if line == "----" {
-            expecting = true;
-            out += "----\n";
-            out += &std::mem::take(&mut answers);
-        } else if line.is_empty() {
-            expecting = false;
-            out += "\n";
-        } else if !expecting {
-            out += line;
-            out += "\n";
-            if !line.starts_with('#') {
-                answers += &script.line(line);
-            }
-        }
-    }
-    out
+    golden::check("src/placement/testdata", || {
+        let mut script = Script { world: World::new(&[""], 1, 1) };
+        move |line: &str| script.line(line)
+    });
 }
 
 struct Script {

@@ -1,9 +1,9 @@
-//! Data-driven scripts: `cluster/testdata/*.txt` hold blocks of changes, `----`, and what they did to the map.
+//! Scripts (`crate::golden`) in `cluster/testdata` of changes and what they did to the map.
 //!
-//! Each block begins with a map of its own, or goes on with that of the block before. `REWRITE=1 cargo test` writes the
-//! answers anew; review them like code. The words are in [`Script::line`] and [`command`].
+//! Each block begins with a map of its own, or goes on with that of the block before. The words are in [`Script::line`]
+//! and [`command`].
 
-use std::{collections::BTreeSet, fmt::Write as _, fs, path::Path};
+use std::{collections::BTreeSet, fmt::Write as _};
 
 use super::{cluster, life, member};
 use crate::{
@@ -11,46 +11,16 @@ use crate::{
         command::{Incoming, MetaCommand, apply},
         map::{ClusterMap, FeatureLevels, Member, MemberState, Migration, Phase, Reason, ReplicaSet, SharedSettings},
     },
+    golden,
     types::{GroupId, MigrationId, NodeId, ReplicaId},
 };
 
 #[test]
 fn scripts() {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/cluster/testdata");
-    let mut paths: Vec<_> = fs::read_dir(&folder).expect("testdata").map(|f| f.expect("entry").path()).collect();
-    paths.sort();
-    assert!(!paths.is_empty(), "no scripts in {folder:?}");
-    for path in paths {
-        let text = fs::read_to_string(&path).expect("a script");
-        let answered = run(&text);
-        if std::env::var_os("REWRITE").is_some() {
-            fs::write(&path, answered).expect("rewrite a script");
-        } else {
-            assert_eq!(answered, text, "{path:?}; REWRITE=1 accepts the answers");
-        }
-    }
-}
-
-fn run(text: &str) -> String {
-    let mut script = Script { map: cluster(3, 1, 3) };
-    let (mut out, mut answers, mut expecting) = (String::new(), String::new(), false);
-    for line in text.lines() {
-        if line == "----" {
-            expecting = true;
-            out += "----\n";
-            out += &std::mem::take(&mut answers);
-        } else if line.is_empty() {
-            expecting = false;
-            out += "\n";
-        } else if !expecting {
-            out += line;
-            out += "\n";
-            if !line.starts_with('#') {
-                answers += &script.line(line);
-            }
-        }
-    }
-    out
+    golden::check("src/cluster/testdata", || {
+        let mut script = Script { map: cluster(3, 1, 3) };
+        move |line: &str| script.line(line)
+    });
 }
 
 struct Script {
