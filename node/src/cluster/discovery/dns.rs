@@ -22,10 +22,7 @@ use hickory_resolver::{
     proto::rr::{Name, RData},
 };
 use parking_lot::Mutex;
-use tokio::{
-    sync::watch,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::cluster::discovery::{
@@ -122,18 +119,10 @@ impl ClusterDiscovery for DnsDiscovery {
             if every.is_zero() {
                 return Err(invalid("interval", "0"));
             }
-            let stop = self.periodic.stop.clone();
-            self.periodic.spawn(async move {
-                let work = async {
-                    let mut ticks = interval(every);
-                    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                    loop {
-                        ticks.tick().await;
-                        // What went wrong is in the log already, once for each change.
-                        let _ = looker.look().await;
-                    }
-                };
-                let _ = stop.run_until_cancelled(work).await;
+            self.periodic.every(every, move || {
+                let looker = looker.clone();
+                // What went wrong is in the log already, once for each change.
+                async move { _ = looker.look().await }
             });
             Ok(())
         })

@@ -4,11 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures::future::{BoxFuture, join_all};
 use parking_lot::Mutex;
-use tokio::{
-    net::TcpStream,
-    sync::watch,
-    time::{MissedTickBehavior, interval, timeout},
-};
+use tokio::{net::TcpStream, sync::watch, time::timeout};
 
 use crate::{
     cluster::discovery::{ClusterDiscovery, Discovered, DiscoveryError, Found, PeerState, periodic::Owned},
@@ -65,18 +61,10 @@ impl ClusterDiscovery for StaticClusterDiscovery {
             }
             // The list needs no look.
             self.periodic.publish(self.checks.known());
-            let (periodic, checks, every) = (self.periodic.share(), self.checks.clone(), self.interval);
-            let stop = periodic.stop.clone();
-            self.periodic.spawn(async move {
-                let work = async {
-                    let mut ticks = interval(every);
-                    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-                    loop {
-                        ticks.tick().await;
-                        periodic.publish(checks.run().await);
-                    }
-                };
-                let _ = stop.run_until_cancelled(work).await;
+            let (periodic, checks) = (self.periodic.share(), self.checks.clone());
+            self.periodic.every(self.interval, move || {
+                let (periodic, checks) = (periodic.clone(), checks.clone());
+                async move { _ = periodic.publish(checks.run().await) }
             });
             Ok(())
         })

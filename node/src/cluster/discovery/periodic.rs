@@ -1,10 +1,14 @@
 //! What the discoveries share: the published state, and one background task that ends when it is told.
 
-use std::{ops::Deref, sync::Arc};
+use std::{ops::Deref, sync::Arc, time::Duration};
 
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
-use tokio::{sync::watch, task::JoinHandle};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing::info;
 
@@ -49,6 +53,26 @@ impl Periodic {
             changed
         });
         self.found()
+    }
+
+    /// Spawns a task that does `work` at once and at every interval, until the end.
+    pub(super) fn every<F: Future<Output = ()> + Send>(
+        &self,
+        every: Duration,
+        mut work: impl FnMut() -> F + Send + 'static,
+    ) {
+        let stop = self.stop.clone();
+        self.spawn(async move {
+            let work = async {
+                let mut ticks = interval(every);
+                ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+                loop {
+                    ticks.tick().await;
+                    work().await;
+                }
+            };
+            let _ = stop.run_until_cancelled(work).await;
+        });
     }
 
     /// Spawns the task, once and not after [`Self::shutdown`]. It should end soon after `stop`.
