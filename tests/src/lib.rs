@@ -1,7 +1,7 @@
 //! What the tests over real processes share: nodes on loopback, clients that keep a history, and its judge.
 //!
-//! Used by `tests/processes` and, for its server, by `tests/discovery`. Everything here is an ordinary client of a node: it sees what a user sees, and never
-//! links the code that it tests.
+//! Used by `tests/processes` and `tests/discovery`. Everything here is an ordinary client of a node: it sees what a user
+//! sees, and never links the code that it tests.
 
 pub mod cluster;
 pub mod ctl;

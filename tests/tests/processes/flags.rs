@@ -71,6 +71,7 @@ fn unknown_flags_and_verbs_are_named() {
         ("start --node-id 1 --discovery dns:crema.test --dns-server nowhere", "--dns-server"),
         ("start --node-id 1 --join nowhere", "--join"),
         ("start --node-id 1 --bootstrap --linger 3", "--linger"),
+        ("start --node-id 1 --bootstrap --linger 26s", "--shutdown-timeout"),
         ("start --node-id 1 --bootstrap --peer-addr 0.0.0.0:7000", "--advertise-addr"),
         ("dev --nodes 0", "nodes"),
         ("dev --shards 0", "shards"),

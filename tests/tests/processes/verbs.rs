@@ -22,10 +22,13 @@ fn numbers(of: &Value) -> Vec<u64> {
 
 #[test]
 fn an_operator_changes_a_cluster() {
-    let mut cluster = Cluster::start("verbs", 3, &["--cluster-token", TOKEN, "--max-memory", "1000000000"]);
+    let flags = ["--cluster-token", TOKEN, "--max-memory", "1000000000", "--zone", "a", "--host-name", "here"];
+    let mut cluster = Cluster::start("verbs", 3, &flags);
     let nodes = json(&cluster, &["nodes"]);
     assert_eq!(nodes.as_array().map(Vec::len), Some(3), "{nodes}");
-    assert_eq!(nodes[0]["limit_bytes"], 1_000_000_000, "{nodes}");
+    for (field, value) in [("limit_bytes", Value::from(1_000_000_000)), ("zone", "a".into()), ("host", "here".into())] {
+        assert_eq!(nodes[0][field], value, "{nodes}");
+    }
 
     let why = refusal(&cluster, &["init"]);
     assert!(why.contains("belongs to cluster"), "a second Init: {why}");

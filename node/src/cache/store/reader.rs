@@ -69,14 +69,28 @@ impl Reader {
     /// for one key never go back in time, except that what FLUSH removes goes at its publication.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Arc<Entry>> {
-        let generation = self.0.generation.load();
-        let Some(tier) = &generation.tier else { return generation.map.get(key) };
-        if let Some(entry) = tier.get(self.0.hash.of(key), key) {
-            return Some(entry);
+        loop {
+            let generation = self.0.generation.load();
+            let tier = generation.tier.as_ref().map(|tier| (tier, self.0.hash.of(key)));
+            let mirrored = tier.and_then(|(tier, hash)| tier.get(hash, key));
+            if mirrored.is_some() {
+                return mirrored;
+            }
+            let found = generation.map.get(key);
+            // The map may be ahead of the tier by the change that the writer is at. Has the tier got the key since the
+            // first look, or is another tier in force, then the next call would meet what was before that change.
+            let mirrored = tier.filter(|(tier, hash)| tier.holds(*hash)).and_then(|(tier, hash)| tier.get(hash, key));
+            if mirrored.is_some() {
+                return mirrored;
+            }
+            if !Arc::ptr_eq(&generation, &self.0.generation.load()) {
+                continue;
+            }
+            if let (Some(entry), Some((tier, _))) = (&found, tier) {
+                tier.hint(entry);
+            }
+            return found;
         }
-        let entry = generation.map.get(key)?;
-        tier.hint(&entry);
-        Some(entry)
     }
 
     /// How many entries there were at the last publication, expired ones included.
