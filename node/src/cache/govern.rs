@@ -99,6 +99,7 @@ impl NodeView {
             timeout_ms: left.as_millis() as u64,
             node: self.id().0,
             incarnation: self.incarnation().to_bytes(),
+            token: self.token(),
         };
         let reply = match call(&member.address, request).await {
             Ok(reply) => reply,

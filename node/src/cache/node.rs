@@ -112,9 +112,10 @@ impl StartingNode {
         let listener =
             listener.map_err(|error| Error::Fatal(format!("listen for peers on {}: {error}", options.listen)))?;
         let router = Router::new(ShardMap::new(options.spec.slot_hash, options.spec.num_shards));
-        let view = NodeView::new(options.node, incarnation, addresses, options.spec.clone());
+        let view = NodeView::new(options.node, incarnation, addresses, options.spec.clone(), options.token.clone());
         let metrics = NodeMetrics::new(&MetricsRegistry::new());
         let door = PeerDoor::new(former);
+        door.set_token(options.token.clone());
         let mut grpc = GrpcDoor::new(router.clone(), view.clone(), &metrics, options.token.clone());
         grpc.routes = grpc.routes.add_service(door.service());
         let stop = CancellationToken::new();
@@ -282,9 +283,12 @@ fn warn_of_differences(wanted: &ClusterSpec, map: &ClusterMap) {
 /// Stops answering when the cluster has no place for this node any more (PROTOCOL 11).
 async fn follow_fate(runtime: RuntimeHandle, view: NodeView, stop: CancellationToken) {
     let superseded = runtime.peers().superseded();
-    if let Some(Superseded { reason, .. }) = stop.run_until_cancelled(superseded).await {
+    if let Some(Superseded { reason, removed }) = stop.run_until_cancelled(superseded).await {
         tracing::error!(reason, "this node takes no part in its cluster any more");
-        runtime.fall_silent();
+        // Who was removed held nothing any more: its last clients are served through the others until it stops.
+        if !removed {
+            runtime.fall_silent();
+        }
         view.set_refused(reason);
     }
 }

@@ -21,6 +21,7 @@ use crate::{
         node::GroupStatus,
         runtime::RuntimeHandle,
     },
+    network::ClusterToken,
     types::{GroupId, Incarnation, LogIndex, NodeId, ReplicaId, ShardId},
 };
 
@@ -44,6 +45,8 @@ struct Inner {
     rates: Rates,
     /// What a cluster is to be that is formed through this node.
     spec: ClusterSpec,
+    /// What it shows to others when it asks them for a change of the map.
+    token: Option<ClusterToken>,
     stage: RwLock<Stage>,
 }
 
@@ -57,6 +60,7 @@ impl NodeView {
         incarnation: Incarnation,
         addresses: BTreeMap<NodeId, String>,
         spec: ClusterSpec,
+        token: Option<ClusterToken>,
     ) -> Self {
         let stage = RwLock::new(Stage::Forming);
         Self(Arc::new(Inner {
@@ -66,12 +70,17 @@ impl NodeView {
             started: Instant::now(),
             rates: Rates::default(),
             spec,
+            token,
             stage,
         }))
     }
 
     pub(super) fn set_joined(&self, runtime: RuntimeHandle) {
         *self.0.stage.write() = Stage::Joined { runtime };
+    }
+
+    pub(super) fn token(&self) -> String {
+        self.0.token.as_ref().map(|token| token.text().to_owned()).unwrap_or_default()
     }
 
     pub(super) fn spec(&self) -> &ClusterSpec {

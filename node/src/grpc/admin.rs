@@ -32,7 +32,7 @@ mod settings;
 mod token;
 mod wait;
 
-pub use token::ClusterToken;
+pub use crate::network::ClusterToken;
 
 use leader::{Leaders, Seat, pass_on};
 pub(super) use token::Gate;

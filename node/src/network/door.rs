@@ -14,9 +14,12 @@ use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
 use crate::{
-    cluster::{ClusterMap, Former},
+    cluster::{
+        ClusterMap, Former,
+        command::{MetaCommand, decode_command},
+    },
     network::{
-        MAX_MESSAGE_BYTES, PeerSink, Shared,
+        ClusterToken, MAX_MESSAGE_BYTES, PeerSink, Shared,
         backoff::Throttle,
         govern::{GovernStatus, Governor},
         lane::Lane,
@@ -38,6 +41,7 @@ struct Door {
     former: Mutex<Former>,
     network: Mutex<Option<Arc<dyn Accept>>>,
     governor: Mutex<Option<Arc<dyn Governor>>>,
+    token: Mutex<Option<ClusterToken>>,
     refusals: Throttle,
 }
 
@@ -57,6 +61,7 @@ impl PeerDoor {
                 former: Mutex::new(former),
                 network: Mutex::new(None),
                 governor: Mutex::new(None),
+                token: Mutex::new(None),
                 refusals,
             }),
         }
@@ -78,6 +83,16 @@ impl PeerDoor {
     /// Changes of the map are carried out by `governor` from now on.
     pub fn set_governor(&self, governor: Arc<dyn Governor>) {
         *self.shared.governor.lock() = Some(governor);
+    }
+
+    /// From now on a change of the map, other than a Join, needs the cluster's token.
+    pub fn set_token(&self, token: Option<ClusterToken>) {
+        *self.shared.token.lock() = token;
+    }
+
+    fn may_govern(&self, request: &GovernRequest) -> bool {
+        let fits = self.shared.token.lock().as_ref().is_none_or(|token| token.is(request.token.as_bytes()));
+        fits || matches!(decode_command(&request.command), Ok(MetaCommand::Join { .. }))
     }
 
     /// The node has joined a cluster that others had formed: from now on `former`, which knows it, answers.
@@ -145,9 +160,16 @@ impl PeerRpc for PeerService {
     }
 
     async fn govern(&self, request: Request<GovernRequest>) -> Result<Response<GovernReply>, Status> {
+        let from = request.remote_addr();
+        let request = request.into_inner();
+        if !self.door.may_govern(&request) {
+            let reason = "the cluster token is missing or wrong; without it a node may only join";
+            self.door.log_refusal("change", from, reason);
+            return Ok(Response::new(GovernStatus::Refused.because(reason)));
+        }
         let governor = self.door.shared.governor.lock().clone();
         let reply = match (self.door.network(), governor) {
-            (Ok(_), Some(governor)) => governor.govern(request.into_inner()).await,
+            (Ok(_), Some(governor)) => governor.govern(request).await,
             (Err(reason), _) => GovernStatus::Unavailable.because(reason),
             (Ok(_), None) => GovernStatus::Unavailable.because("it takes no part in a cluster yet"),
         };

@@ -34,8 +34,13 @@ pub(super) async fn run(shared: Arc<Shared>) {
 }
 
 async fn look(shared: &Shared) {
-    let lost: Vec<String> =
-        shared.members.peers().values().filter(|peer| !peer.is_up()).map(|peer| peer.address.clone()).collect();
+    let lost: Vec<String> = shared
+        .members
+        .peers()
+        .values()
+        .filter(|peer| !peer.is_up() && !peer.life.is_cancelled())
+        .map(|peer| peer.address.clone())
+        .collect();
     let seeker = Seeker { node: shared.members.node, incarnation: shared.members.incarnation };
     for map in join_all(lost.iter().map(|address| ask_map(seeker, address))).await.into_iter().flatten() {
         if map.uid == shared.members.uid && map.version > shared.members.version() {

@@ -163,6 +163,8 @@ impl Course<'_> {
             timeout_ms: TRY_TIMEOUT.as_millis() as u64,
             node: node.0,
             incarnation: member.incarnation.to_bytes(),
+            // Who may join is for the leader to say, not for who knows a secret.
+            token: String::new(),
         }
     }
 

@@ -9,7 +9,10 @@ use parking_lot::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
-    cluster::ClusterMap,
+    cluster::{
+        ClusterMap,
+        map::{Member, MemberState},
+    },
     network::{
         identity::Identity,
         peer::{Gate, Peer},
@@ -40,6 +43,15 @@ struct Ledger {
     gates: BTreeMap<NodeId, Gate>,
 }
 
+/// What a newer map makes of the peers.
+#[derive(Debug, Default)]
+pub(super) struct Changes {
+    /// To be dialled from now on.
+    pub(super) fresh: Vec<Arc<Peer>>,
+    /// Their nodes, or this one, were removed: they end in a while, so that what is under way is answered.
+    pub(super) parting: Vec<Arc<Peer>>,
+}
+
 impl Members {
     /// No peers yet; [`Self::update`] brings them.
     pub(super) fn new(map: &ClusterMap, node: NodeId, incarnation: Incarnation, stop: CancellationToken) -> Self {
@@ -68,21 +80,31 @@ impl Members {
         self.ledger.lock().version
     }
 
-    /// Takes a newer map in and returns the peers that are to be dialled from now on. Sessions with those that the map
-    /// has no place for end; a node in a new life or at a new address begins anew.
-    pub(super) fn update(&self, map: &ClusterMap) -> Vec<Arc<Peer>> {
+    /// Takes a newer map in. Sessions with those that the map has no place for end, at once unless they were removed, which
+    /// is the end of an orderly drain; a node in a new life or at a new address begins anew.
+    pub(super) fn update(&self, map: &ClusterMap) -> Changes {
         let mut ledger = self.ledger.lock();
         if map.uid != self.uid || map.version <= ledger.version {
-            return Vec::new();
+            return Changes::default();
         }
         ledger.version = map.version;
         let before = self.peers.load_full();
         let mut peers = Peers::new();
         let mut fresh = Vec::new();
+        let mut parting = Vec::new();
         // A node that has no place itself has no peers either.
-        let in_place = map.incarnation_of(self.node) == Some(self.incarnation);
-        let living = |id: &NodeId| in_place && *id != self.node && map.incarnation_of(*id).is_some();
-        for (id, member) in map.members.iter().filter(|(id, _)| living(id)) {
+        let own = map.members.get(&self.node).filter(|own| own.incarnation == self.incarnation);
+        let in_place = own.is_some_and(|own| is_there(own.state));
+        for (id, member) in map.members.iter().filter(|(id, _)| **id != self.node) {
+            if !in_place || !is_there(member.state) {
+                let was = before.get(id).filter(|peer| peer.is(member) && !peer.life.is_cancelled());
+                let in_order = |member: &Member| member.state == MemberState::Removed;
+                if let Some(peer) = was.filter(|_| in_order(member) || own.is_some_and(in_order)) {
+                    peers.insert(*id, peer.clone());
+                    parting.push(peer.clone());
+                }
+                continue;
+            }
             let peer = before.get(id).filter(|peer| peer.is(member)).cloned().unwrap_or_else(|| {
                 let gate = ledger.gates.entry(*id).or_default().clone();
                 let peer = Arc::new(Peer::new(*id, member, gate, self.stop.child_token()));
@@ -98,6 +120,13 @@ impl Members {
         self.peers.store(Arc::new(peers));
         gone.iter().for_each(|peer| peer.life.cancel());
         fresh.retain(|peer| self.node < peer.node);
-        fresh
+        Changes { fresh, parting }
+    }
+}
+
+fn is_there(state: MemberState) -> bool {
+    match state {
+        MemberState::Joining | MemberState::Up | MemberState::Draining => true,
+        MemberState::Down | MemberState::Removed => false,
     }
 }

@@ -39,17 +39,22 @@ mod members;
 mod peer;
 mod session;
 mod snapshot;
+mod token;
 mod transport;
 
 pub use door::PeerDoor;
 pub use doubt::Superseded;
 pub use frames::MAX_FRAME_BYTES;
+pub use token::ClusterToken;
 pub(crate) use transport::endpoint;
 pub use transport::{MAX_MESSAGE_BYTES, listen, server_builder};
 
-use members::Members;
+use members::{Changes, Members};
 use peer::Peer;
 use snapshot::{Pace, SnapshotBudget};
+
+/// How long a session with a node that was removed lasts on: it answers its last clients through it.
+const PARTING: Duration = Duration::from_secs(15);
 
 /// What the network tells the runtime. Called from network tasks: no method may block a thread.
 pub trait PeerSink: Send + Sync + 'static {
@@ -187,8 +192,15 @@ impl Shared {
     /// Takes a newer map in.
     fn set_map(self: &Arc<Self>, map: &ClusterMap) {
         self.pace.set(map.settings.migration_bytes_per_s.or(self.settings.snapshot_bytes_per_s));
-        for peer in self.members.update(map) {
+        let Changes { fresh, parting } = self.members.update(map);
+        for peer in fresh {
             (self.dial)(self.clone(), peer);
+        }
+        for peer in parting {
+            self.runtime.spawn(async move {
+                tokio::time::sleep(PARTING).await;
+                peer.life.cancel();
+            });
         }
         self.judge(map);
     }

@@ -19,6 +19,8 @@ pub struct Health {
     pub groups: BTreeMap<GroupId, GroupHealth>,
     /// Members that nobody has let in yet: no replica goes there, and they count for nothing.
     pub held_back: BTreeSet<NodeId>,
+    /// Groups whose preferred leader somebody has asked for lately: the balance is made with the others.
+    pub asked: BTreeSet<GroupId>,
 }
 
 /// One node.

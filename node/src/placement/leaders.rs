@@ -40,7 +40,7 @@ impl Planner<'_> {
                 Some(_) => {}
                 None => orphans.push(*group),
             }
-            if shard && !self.is_busy(*group) {
+            if shard && !self.is_busy(*group) && !self.health.asked.contains(group) {
                 leaders.choices.insert(*group, self.candidates(set));
             }
         }

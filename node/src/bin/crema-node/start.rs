@@ -161,7 +161,9 @@ pub(crate) async fn run(start: Start) -> anyhow::Result<()> {
         end = superseded => Some(end),
         () = signals.recv() => None,
     };
-    let linger = if end.is_none() { start.linger } else { Duration::ZERO };
+    // A node that was removed is as sound as one that is stopped; any other superseded one can answer nobody.
+    let in_order = end.as_ref().is_none_or(|end| end.removed);
+    let linger = if in_order { start.linger } else { Duration::ZERO };
     tracing::info!(?linger, bound = ?start.shutdown_timeout, "stopping");
     let leave = tokio::time::timeout(start.shutdown_timeout, leave(node, resp, linger));
     tokio::select! {

@@ -26,6 +26,8 @@ use crate::{
 const LISTEN_TICKS: u64 = 60;
 /// Ticks between two plans while nothing is heard: time alone may make a difference.
 const PLAN_TICKS: u64 = 20;
+/// How long a leader that somebody has asked for is not moved again to level the nodes: a minute at 50 ms.
+const ASKED_TICKS: u64 = 1_200;
 /// Commands of one plan that are proposed at once.
 const MAX_COMMANDS: usize = 8;
 /// A command of its own that is not applied by then is forgotten, and planned again.
@@ -64,6 +66,8 @@ pub(super) struct Governor {
     planned_tick: u64,
     /// The session and version of the last map that was sent to a node without a part in the meta group.
     pub(super) told: BTreeMap<NodeId, (u64, u64)>,
+    /// Until which tick a preferred leader that was asked for is left alone.
+    asked: BTreeMap<GroupId, u64>,
 }
 
 impl Governor {
@@ -78,6 +82,7 @@ impl Governor {
             is_stirred: true,
             planned_tick: tick,
             told: BTreeMap::new(),
+            asked: BTreeMap::new(),
         }
     }
 
@@ -244,6 +249,9 @@ impl<S: EntryStore> Node<S> {
         {
             return self.out.governed(Some(ticket), Err(Refused::Reason(reason).into()));
         }
+        if let (MetaCommand::Prefer { group, .. }, Some(governor)) = (&command, &mut self.governor) {
+            governor.asked.insert(*group, self.tick + ASKED_TICKS);
+        }
         self.submit_change(Change { asker: Some(ticket), command, expected_version, deadline_ms });
     }
 
@@ -322,6 +330,8 @@ impl<S: EntryStore> Node<S> {
     /// Takes in who is there, and whether enough was heard to plan by.
     fn listen(&self, governor: &mut Governor) {
         governor.follow_members(&self.map, self.tick);
+        governor.asked.retain(|_, until| *until > self.tick);
+        governor.governing.health.asked = governor.asked.keys().copied().collect();
         let Governor { signs, governing, since_tick, is_listening, .. } = governor;
         let mut complete = true;
         for (node, sign) in signs {

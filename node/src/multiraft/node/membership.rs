@@ -16,7 +16,7 @@ use super::{
     route::Route,
 };
 use crate::{
-    cluster::map::{ClusterMap, ReplicaAt},
+    cluster::map::{ClusterMap, Member, MemberState, ReplicaAt},
     faults::Fault,
     machine::{Machine, store::EntryStore},
     types::{GroupId, NodeId, Now, ReplicaId},
@@ -51,7 +51,10 @@ impl<S: EntryStore> Node<S> {
         }
         let before = std::mem::replace(&mut self.map, map.clone());
         self.clock.set_cluster(living(&map), map.settings.max_clock_skew_ms);
-        if map.incarnation_of(self.config.node) != Some(self.config.incarnation) {
+        let own = map.members.get(&self.config.node);
+        let removed = |own: &Member| own.incarnation == self.config.incarnation && own.state == MemberState::Removed;
+        // Who was removed held nothing any more: it goes on to forward what its last clients send.
+        if map.incarnation_of(self.config.node) != Some(self.config.incarnation) && !own.is_some_and(removed) {
             return self.end_superseded(now);
         }
         let others_live = |node: &NodeId| before.incarnation_of(*node) == map.incarnation_of(*node);

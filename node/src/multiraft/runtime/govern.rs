@@ -81,7 +81,9 @@ impl RuntimeHandle {
     }
 
     fn check(&self, request: GovernRequest) -> Result<(MetaCommand, Option<u64>, Duration), String> {
-        let GovernRequest { cluster_uid, command, expected_version, timeout_ms, node, incarnation } = request;
+        // The door has looked at the token.
+        let GovernRequest { cluster_uid, command, expected_version, timeout_ms, node, incarnation, token: _ } =
+            request;
         let map = self.map();
         match ClusterUid::from_bytes(&cluster_uid) {
             Some(uid) if uid == map.uid => {}

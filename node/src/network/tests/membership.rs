@@ -10,14 +10,15 @@ use super::rig::{Event, Node, PATIENCE, Site, config, forward, life, map_of, pai
 use crate::{
     cluster::{
         ClusterMap, Former,
-        command::{MetaCommand, decode_command},
+        command::{MetaCommand, decode_command, encode_command},
         map::{Member, MemberState},
     },
     network::{
+        ClusterToken,
         govern::{GovernStatus, Governor, call},
         join::{JoinError, Joiner, join},
     },
-    types::{ClusterUid, Incarnation, NodeId},
+    types::{ClusterUid, Incarnation, MigrationId, NodeId},
 };
 
 fn changed(map: &ClusterMap, change: impl FnOnce(&mut ClusterMap)) -> ClusterMap {
@@ -199,4 +200,41 @@ fn before_it_has_joined_a_node_governs_nothing() {
     let reply = unformed.runtime.block_on(call(&unformed.address.to_string(), request)).expect("an answer");
     assert_eq!(GovernStatus::of(&reply), GovernStatus::Unavailable);
     assert!(reply.reason.contains("no part in a cluster"), "{}", reply.reason);
+}
+
+#[test]
+fn without_the_cluster_token_a_node_may_only_join() {
+    let site = Site::new();
+    let listed = vec![(NodeId(1), "nowhere:1".to_owned()), (NodeId(2), site.address.to_string())];
+    let served = site.serve(Former::new(config(2, life(2), listed)).expect("listed"));
+    served.door.set_token(ClusterToken::new("secret"));
+    let (_one, _two, map) = pair(&settings());
+    let cancel = MetaCommand::CancelMigration(MigrationId(1));
+    let join = MetaCommand::Join { node: NodeId(1), member: map.members[&NodeId(1)].clone() };
+    for (command, token, status) in [
+        (&cancel, "", GovernStatus::Refused),
+        (&cancel, "guess", GovernStatus::Refused),
+        (&cancel, "secret", GovernStatus::Unavailable),
+        (&join, "", GovernStatus::Unavailable),
+    ] {
+        let command = encode_command(command);
+        let request = GovernRequest { command, token: token.to_owned(), timeout_ms: 1000, ..Default::default() };
+        let reply = served.runtime.block_on(call(&served.address.to_string(), request)).expect("an answer");
+        assert_eq!(GovernStatus::of(&reply), status, "token {token:?}: {}", reply.reason);
+    }
+}
+
+#[test]
+fn a_session_outlives_the_removal_of_its_node() {
+    let (one, two, map) = pair(&settings());
+    let session = one.sink.wait_up(1);
+    two.sink.wait_up(1);
+    let superseded = two.peers.superseded();
+    let removed = changed(&map, |map| member(map, 2).state = MemberState::Removed);
+    one.set_map(&removed);
+    two.set_map(&removed);
+    let end = two.served.runtime.block_on(superseded);
+    assert!(end.removed, "{}", end.reason);
+    two.peers.send(NodeId(1), session, forward(7, 10)).expect("a session");
+    one.sink.wait("the last request", |events| events.contains(&Event::Frame(2, session, forward(7, 10))));
 }

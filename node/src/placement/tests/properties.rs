@@ -7,9 +7,12 @@ use super::{
     world::World,
 };
 use crate::{
-    cluster::map::{MemberState, Phase},
-    placement::plan,
-    types::{Draw, NodeId},
+    cluster::{
+        command::MetaCommand,
+        map::{MemberState, Phase},
+    },
+    placement::{Health, plan},
+    types::{Draw, GroupId, NodeId},
 };
 
 /// How many clusters each property tries; `PLACEMENT_SEEDS` asks for more.
@@ -256,4 +259,26 @@ fn hosts_are_kept_apart() {
         let hosts: BTreeSet<&str> = set.voters().map(|at| world.map.members[&at.node].host.as_str()).collect();
         assert_eq!(hosts.len(), 3, "{group}: {set:?}");
     }
+}
+
+#[test]
+fn a_leader_that_was_asked_for_is_left_alone() {
+    let mut world = World::new(&["", "", "", ""], 24, 3);
+    converge(&mut world).expect("it settles");
+    let group = GroupId::of_shard(0);
+    let replica = world.map.groups[&group].replicas[1].replica;
+    world.apply(&MetaCommand::Prefer { group, replica });
+    let mut health = world.health();
+    let moved = |health: &Health| {
+        let actions = plan(&world.map, health).actions;
+        let moved = |action: &MetaCommand| match action {
+            MetaCommand::Prefer { group, .. } => Some(*group),
+            _ => None,
+        };
+        actions.iter().filter_map(moved).collect::<Vec<_>>()
+    };
+    assert!(moved(&health).contains(&group), "nothing to level: the test shows nothing");
+    health.asked.insert(group);
+    let others = moved(&health);
+    assert!(!others.is_empty() && !others.contains(&group), "{others:?}");
 }
