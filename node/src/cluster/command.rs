@@ -75,7 +75,7 @@ pub enum MetaCommand {
         /// The version of the ConfState that shows it done; 0 when it does not depend on one.
         conf_version: u64,
     },
-    /// A migration is rolled back; refused from [`Phase::JointSwap`] on. A promotion is over at once, its learner stays;
+    /// A migration is rolled back; refused after [`Phase::JointSwap`], and in it when it has no joint configuration. A promotion is over at once, its learner stays;
     /// a new replica goes when the group's ConfState no longer has it.
     CancelMigration(MigrationId),
     /// Leadership of a group should be at this voter.

@@ -138,7 +138,7 @@ pub struct ReplicaSet {
     /// configuration; otherwise a replica that has no data begins empty and waits for a snapshot.
     pub changes: u64,
     /// The highest conf version that a step of a migration was based on. What a leader reports of an earlier one is old
-    /// news: it may lack a replica that votes by now.
+    /// news: it may lack a replica that votes by now. A swap begins from this very version only.
     pub conf_version: u64,
 }
 

@@ -31,15 +31,24 @@ pub enum Wanted {
     TransferAway,
 }
 
-/// What the leader `own` of a group must do, given the ConfState that it has applied.
+/// A configuration that a leader has applied, and its version.
+#[derive(Clone, Copy, Debug)]
+pub struct Applied<'a> {
+    /// Who votes and who follows.
+    pub conf: &'a ConfState,
+    /// How often it has changed.
+    pub version: u64,
+}
+
+/// What the leader `own` of a group must do, given the configuration that it has applied.
 #[must_use]
-pub fn wanted_step(map: &ClusterMap, group: GroupId, conf: &ConfState, own: ReplicaId) -> Wanted {
+pub fn wanted_step(map: &ClusterMap, group: GroupId, applied: Applied<'_>, own: ReplicaId) -> Wanted {
     let Some(set) = map.groups.get(&group) else { return Wanted::Nothing };
-    let migration = map.migration_of(group);
+    let (migration, conf) = (map.migration_of(group), applied.conf);
     if is_joint(conf) {
         return wanted_when_joint(migration, conf, own);
     }
-    match migration.map_or(Wanted::Nothing, |migration| wanted_by(map, set, migration, conf, own)) {
+    match migration.map_or(Wanted::Nothing, |migration| wanted_by(map, set, migration, applied, own)) {
         Wanted::Nothing => stray_learner(map, set, conf),
         wanted @ (Wanted::Propose(..) | Wanted::TransferAway) => wanted,
     }
@@ -56,22 +65,42 @@ fn wanted_when_joint(migration: Option<&Migration>, conf: &ConfState, own: Repli
     }
 }
 
-fn wanted_by(map: &ClusterMap, set: &ReplicaSet, migration: &Migration, conf: &ConfState, own: ReplicaId) -> Wanted {
+fn wanted_by(
+    map: &ClusterMap,
+    set: &ReplicaSet,
+    migration: &Migration,
+    applied: Applied<'_>,
+    own: ReplicaId,
+) -> Wanted {
+    let Applied { conf, version } = applied;
     let incoming = migration.incoming.and_then(|replica| set.get(replica));
     if migration.cancelled {
-        return match migration.incoming {
-            Some(replica) if conf.learners.contains(&replica) => {
-                Wanted::Propose(ConfStep::RemoveLearner(replica), Vec::new())
-            }
-            Some(_) | None => Wanted::Nothing,
-        };
+        return wanted_back(set, migration, applied, own);
     }
     match (migration.phase, incoming) {
         (Phase::AddLearner, Some(at)) if !has(conf, at.replica) && !map.settings.migrations_paused => {
             Wanted::Propose(ConfStep::AddLearner(at.replica), vec![peer(map, at)])
         }
+        // Of a newer configuration the map has to hear first: perhaps it was made to keep this swap from beginning.
+        (Phase::JointSwap, _) if version != set.conf_version => Wanted::Nothing,
         (Phase::JointSwap, incoming) => wanted_swap(map, migration, incoming, conf, own),
         (Phase::AddLearner | Phase::CatchUp | Phase::LeaveJoint | Phase::Cleanup, _) => Wanted::Nothing,
+    }
+}
+
+/// The learner goes. While the swap may still begin, by a leader with an older map, another version of the configuration
+/// keeps it from that; what there is to do after that one follows from what it shows.
+fn wanted_back(set: &ReplicaSet, migration: &Migration, applied: Applied<'_>, own: ReplicaId) -> Wanted {
+    let Applied { conf, version } = applied;
+    let may_swap = migration.phase == Phase::JointSwap;
+    if may_swap && version != set.conf_version {
+        return Wanted::Nothing;
+    }
+    let learner = migration.incoming.filter(|replica| !migration.promoted && conf.learners.contains(replica));
+    match learner {
+        Some(replica) => Wanted::Propose(ConfStep::RemoveLearner(replica), Vec::new()),
+        None if may_swap => Wanted::Propose(ConfStep::Renew(own), Vec::new()),
+        None => Wanted::Nothing,
     }
 }
 
@@ -133,7 +162,47 @@ pub fn next_step(map: &ClusterMap, migration: &Migration, health: &Health) -> Op
     let set = map.groups.get(&migration.group)?;
     // Of an earlier configuration than the last step was based on: what it lacks now it may have had to get first.
     let group = health.groups.get(&migration.group).filter(|group| group.conf_version >= set.conf_version)?;
+    if migration.phase == Phase::JointSwap {
+        return next_of_swap(map, set, migration, group, health);
+    }
     is_done(set, migration, group).then(|| advance(map, migration, group.conf_version))
+}
+
+/// A swap begins from the very version of the configuration that the map names, or never; so it can be called off.
+fn next_of_swap(
+    map: &ClusterMap,
+    set: &ReplicaSet,
+    migration: &Migration,
+    group: &GroupHealth,
+    health: &Health,
+) -> Option<MetaCommand> {
+    let to = |to| MetaCommand::AdvanceMigration {
+        migration: migration.id,
+        from: Phase::JointSwap,
+        to,
+        conf_version: group.conf_version,
+    };
+    let is_new = group.conf_version > set.conf_version;
+    if is_done(set, migration, group) {
+        return Some(to(if migration.cancelled { Some(Phase::LeaveJoint) } else { following(map, migration) }));
+    }
+    if migration.cancelled {
+        return is_new.then(|| to(None));
+    }
+    if is_new {
+        return Some(to(Some(Phase::JointSwap)));
+    }
+    let stuck = following(map, migration) == Some(Phase::LeaveJoint) && !could_decide(map, set, migration, health);
+    stuck.then_some(MetaCommand::CancelMigration(migration.id))
+}
+
+/// Whether a majority of the voters that a swap makes is there.
+fn could_decide(map: &ClusterMap, set: &ReplicaSet, migration: &Migration, health: &Health) -> bool {
+    let comes = |at: &&ReplicaAt| Some(at.replica) == migration.incoming && !migration.learner;
+    let stays = |at: &&ReplicaAt| !at.learner && Some(at.replica) != migration.outgoing;
+    let voters: Vec<_> = set.replicas.iter().filter(|at| comes(at) || stays(at)).collect();
+    let there = voters.iter().filter(|at| map.is_alive(at) && !is_silent(health, at.node)).count();
+    there * 2 > voters.len()
 }
 
 fn advance(map: &ClusterMap, migration: &Migration, conf_version: u64) -> MetaCommand {
@@ -166,7 +235,7 @@ fn is_cleaned_up(map: &ClusterMap, left: Option<Left>, health: &Health) -> bool 
 /// Whether the ConfState that the group's leader has applied shows the present phase done.
 fn is_done(set: &ReplicaSet, migration: &Migration, group: &GroupHealth) -> bool {
     let conf = &group.conf;
-    if migration.cancelled {
+    if migration.cancelled && migration.phase < Phase::JointSwap {
         return migration.incoming.is_none_or(|replica| !has(conf, replica));
     }
     match migration.phase {

@@ -46,6 +46,9 @@ pub enum ConfStep {
     },
     /// The joint configuration ends; only its incoming half is left.
     LeaveJoint,
+    /// A voter stays what it is: only the version of the configuration grows. No change that was wanted of the one before
+    /// can begin any more.
+    Renew(ReplicaId),
 }
 
 /// `Log.ConfChange.step`.
@@ -53,6 +56,7 @@ const ADD_LEARNER: u32 = 0;
 const REMOVE_LEARNER: u32 = 1;
 const ENTER_JOINT: u32 = 2;
 const LEAVE_JOINT: u32 = 3;
+const RENEW: u32 = 4;
 
 impl ConfChange {
     /// The change as the context of its entry.
@@ -65,6 +69,7 @@ impl ConfChange {
             ConfStep::RemoveLearner(replica) => (REMOVE_LEARNER, 0, replica.0),
             ConfStep::EnterJoint { add, remove } => (ENTER_JOINT, id(add), id(remove)),
             ConfStep::LeaveJoint => (LEAVE_JOINT, 0, 0),
+            ConfStep::Renew(replica) => (RENEW, replica.0, 0),
         };
         let change = pb::ConfChange {
             migration: migration.0,
@@ -91,6 +96,7 @@ impl ConfChange {
             (REMOVE_LEARNER, None, Some(replica)) => ConfStep::RemoveLearner(replica),
             (ENTER_JOINT, add, remove) if add.is_some() || remove.is_some() => ConfStep::EnterJoint { add, remove },
             (LEAVE_JOINT, None, None) => ConfStep::LeaveJoint,
+            (RENEW, Some(replica), None) => ConfStep::Renew(replica),
             _ => return Err(unknown("a step of a conf change")),
         };
         let peers: Option<_> = peers.into_iter().map(checkpoint::peer_from_pb).collect();
@@ -122,6 +128,7 @@ pub(super) fn to_raft(step: ConfStep) -> ConfChangeV2 {
         }
         // An empty change is how raft-rs says it.
         ConfStep::LeaveJoint => {}
+        ConfStep::Renew(replica) => change.mut_changes().push(single(AddNode, replica)),
     }
     change
 }
@@ -152,6 +159,8 @@ pub(super) fn check_step(conf: &ConfState, step: ConfStep) -> Result<(), String>
             Err("the last voter can't go".to_owned())
         }
         ConfStep::EnterJoint { .. } => Ok(()),
+        ConfStep::Renew(replica) if !votes(replica) => Err(format!("replica {replica} is no voter")),
+        ConfStep::Renew(_) => Ok(()),
     }
 }
 
@@ -199,6 +208,7 @@ mod tests {
             ConfStep::EnterJoint { add: None, remove: Some(b) },
             ConfStep::EnterJoint { add: Some(a), remove: None },
             ConfStep::LeaveJoint,
+            ConfStep::Renew(a),
         ] {
             let change = change(step);
             assert_eq!(ConfChange::decode(&change.encode()), Ok(change));
@@ -211,7 +221,8 @@ mod tests {
             let read = ConfChange::decode(&change.encode_to_vec());
             assert!(matches!(read, Err(DecodeError::Unknown { .. })), "{change:?}: {read:?}");
         };
-        bad(pb::ConfChange { step: 4, ..Default::default() });
+        bad(pb::ConfChange { step: 5, ..Default::default() });
+        bad(pb::ConfChange { step: RENEW, ..Default::default() });
         bad(pb::ConfChange { step: ADD_LEARNER, ..Default::default() });
         bad(pb::ConfChange { step: ADD_LEARNER, add: 1, remove: 2, ..Default::default() });
         bad(pb::ConfChange { step: REMOVE_LEARNER, add: 1, ..Default::default() });
@@ -233,7 +244,8 @@ mod tests {
         let all: Vec<ReplicaId> = (1..=4).map(ReplicaId).collect();
         let maybe = || std::iter::once(None).chain((1..=4).map(|id| Some(ReplicaId(id))));
         let mut steps: Vec<ConfStep> = vec![ConfStep::LeaveJoint];
-        steps.extend(all.iter().flat_map(|id| [ConfStep::AddLearner(*id), ConfStep::RemoveLearner(*id)]));
+        let one = |id: &ReplicaId| [ConfStep::AddLearner(*id), ConfStep::RemoveLearner(*id), ConfStep::Renew(*id)];
+        steps.extend(all.iter().flat_map(one));
         steps.extend(maybe().flat_map(|add| maybe().map(move |remove| ConfStep::EnterJoint { add, remove })));
         let mut allowed = 0;
         for (voters, learners, outgoing) in [
@@ -257,7 +269,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(allowed, 25);
+        assert_eq!(allowed, 32);
     }
 
     #[test]

@@ -102,7 +102,7 @@ impl<R> Replica<R> {
     fn would_lose_leader(&self, step: ConfStep) -> bool {
         let own = self.config.replica;
         match step {
-            ConfStep::AddLearner(_) | ConfStep::RemoveLearner(_) => false,
+            ConfStep::AddLearner(_) | ConfStep::RemoveLearner(_) | ConfStep::Renew(_) => false,
             ConfStep::EnterJoint { remove, .. } => remove == Some(own) && !self.is_sole_voter(),
             ConfStep::LeaveJoint => !self.is_voter(own),
         }

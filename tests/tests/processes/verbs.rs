@@ -26,7 +26,8 @@ fn an_operator_changes_a_cluster() {
     let mut cluster = Cluster::start("verbs", 3, &flags);
     let nodes = json(&cluster, &["nodes"]);
     assert_eq!(nodes.as_array().map(Vec::len), Some(3), "{nodes}");
-    for (field, value) in [("limit_bytes", Value::from(1_000_000_000)), ("zone", "a".into()), ("host", "here".into())] {
+    for (field, value) in [("limit_bytes", Value::from(1_000_000_000)), ("zone", "a".into()), ("host", "here".into())]
+    {
         assert_eq!(nodes[0][field], value, "{nodes}");
     }
 

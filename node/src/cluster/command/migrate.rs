@@ -187,7 +187,13 @@ pub(super) fn advance(
     if migration.phase != from {
         return refuse(format!("migration {id} is in phase {}, not {}", migration.phase.name(), from.name()));
     }
-    if following(map, &migration) != to {
+    let follows = match migration.cancelled && from == Phase::JointSwap {
+        // The group had begun the swap before it knew: it goes on.
+        true => to.is_none() || to == Some(Phase::LeaveJoint),
+        // Again, from a newer configuration.
+        false => to == following(map, &migration) || from == Phase::JointSwap && to == Some(from),
+    };
+    if !follows {
         let name = to.map_or("its end", Phase::name);
         return refuse(format!("migration {id}: {name} does not follow {}", from.name()));
     }
@@ -195,8 +201,11 @@ pub(super) fn advance(
     let Some(set) = map.groups.get_mut(&migration.group) else {
         return refuse(format!("there is no {}", migration.group));
     };
+    if to == Some(from) && conf_version <= set.conf_version {
+        return Ok(Done::Already);
+    }
     set.conf_version = set.conf_version.max(conf_version);
-    if migration.cancelled {
+    if migration.cancelled && to.is_none() && !migration.promoted {
         set.replicas.retain(|at| Some(at.replica) != migration.incoming);
     }
     match to {
@@ -205,7 +214,7 @@ pub(super) fn advance(
         }
         Some(phase) => {
             let left = if phase == Phase::Cleanup { swap(set, &migration, version) } else { None };
-            map.migrations.insert(id, Migration { phase, left, ..migration });
+            map.migrations.insert(id, Migration { phase, left, cancelled: false, ..migration });
         }
     }
     Ok(Done::Changed)
@@ -228,17 +237,25 @@ fn swap(set: &mut ReplicaSet, migration: &Migration, version: u64) -> Option<Lef
 }
 
 pub(super) fn cancel(map: &mut ClusterMap, id: MigrationId) -> Result<Done, Refused> {
-    let Some(migration) = map.migrations.get_mut(&id) else {
+    let Some(migration) = map.migrations.get(&id) else {
         return refuse(format!("there is no migration {id}"));
     };
-    if migration.phase >= Phase::JointSwap {
+    if migration.cancelled {
+        return Ok(Done::Already);
+    }
+    let decided = match migration.phase {
+        Phase::AddLearner | Phase::CatchUp => false,
+        Phase::JointSwap => following(map, migration) != Some(Phase::LeaveJoint),
+        Phase::LeaveJoint | Phase::Cleanup => true,
+    };
+    if decided {
         return refuse(format!("migration {id} is in phase {}: it can only go on", migration.phase.name()));
     }
-    if migration.promoted {
+    if migration.promoted && migration.phase < Phase::JointSwap {
         map.migrations.remove(&id);
         return Ok(Done::Changed);
     }
-    let changed = !migration.cancelled;
-    migration.cancelled = true;
-    Ok(Done::changed_if(changed))
+    let cancelled = Migration { cancelled: true, ..*migration };
+    map.migrations.insert(id, cancelled);
+    Ok(Done::Changed)
 }

@@ -24,7 +24,8 @@ pub struct Migration {
     pub phase: Phase,
     /// Why it was begun.
     pub reason: Reason,
-    /// It is rolled back: the incoming learner is taken out again. Only before [`Phase::JointSwap`].
+    /// It is rolled back: the incoming learner is taken out again. In [`Phase::JointSwap`] that is decided only by what
+    /// the configuration shows next: another version without the swap, or the swap, which then goes on.
     pub cancelled: bool,
     /// The meta group's log time at its start, in ms.
     pub started_ms: u64,

@@ -284,7 +284,7 @@ fn validate_migrations(map: &ClusterMap) -> Result<(), MapError> {
         ensure(going.is_none_or(|replica| map.node_of(*group, replica).is_some()), at, || {
             "the outgoing replica is not in its group's set".into()
         })?;
-        ensure(!cancelled || *phase < Phase::JointSwap, at, || format!("cancelled in phase {}", phase.name()))?;
+        ensure(!cancelled || *phase <= Phase::JointSwap, at, || format!("cancelled in phase {}", phase.name()))?;
         ensure(left.is_some() == (outgoing.is_some() && *phase == Phase::Cleanup), at, || {
             "where a replica was is known exactly when the set has dropped it".into()
         })?;

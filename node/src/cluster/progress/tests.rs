@@ -4,7 +4,7 @@ mod model;
 
 use std::collections::BTreeMap;
 
-use super::{CAUGHT_UP_ENTRIES, SILENT_MS, Wanted, next_step, wanted_step};
+use super::{Applied, CAUGHT_UP_ENTRIES, SILENT_MS, Wanted, next_step, wanted_step};
 use crate::{
     checkpoint::ConfState,
     cluster::{
@@ -71,13 +71,17 @@ fn swap_in(phase: Phase) -> ClusterMap {
     while only(&map).phase != phase {
         let Migration { id: migration, phase: from, .. } = only(&map);
         let to = super::following(&map, &only(&map));
-        run(&mut map, &MetaCommand::AdvanceMigration { migration, from, to, conf_version: 0 });
+        run(&mut map, &MetaCommand::AdvanceMigration { migration, from, to, conf_version: 9 });
     }
     map
 }
 
 fn wanted(map: &ClusterMap, conf: &ConfState, own: u64) -> String {
-    match wanted_step(map, SHARD, conf, ReplicaId(own)) {
+    wanted_at(map, conf, map.groups[&SHARD].conf_version, own)
+}
+
+fn wanted_at(map: &ClusterMap, conf: &ConfState, version: u64, own: u64) -> String {
+    match wanted_step(map, SHARD, Applied { conf, version }, ReplicaId(own)) {
         Wanted::Nothing => "nothing".to_owned(),
         Wanted::TransferAway => "transfer".to_owned(),
         Wanted::Propose(step, peers) => {
@@ -88,6 +92,7 @@ fn wanted(map: &ClusterMap, conf: &ConfState, own: u64) -> String {
                 ConfStep::RemoveLearner(replica) => format!("remove {replica}"),
                 ConfStep::EnterJoint { add, remove } => format!("joint +{} -{}", id(add), id(remove)),
                 ConfStep::LeaveJoint => "leave".to_owned(),
+                ConfStep::Renew(replica) => format!("renew {replica}"),
             };
             step + &peers.concat()
         }
@@ -252,4 +257,88 @@ fn a_rolled_back_migration_ends_when_the_learner_is_out() {
     let end = next_step(&map, &only(&map), &health(conf(&[5, 6, 7], &[], &[]), 1, false)).expect("the end");
     run(&mut map, &end);
     assert!(map.migrations.is_empty() && map.groups[&SHARD].get(ReplicaId(8)).is_none());
+}
+
+/// Replica 7 goes and nothing comes: 5 and 6 would have to agree.
+fn removal() -> ClusterMap {
+    let mut map = cluster(4, 3);
+    start(&mut map, Incoming::None, Some(7), false);
+    map
+}
+
+/// Node 3, with replica 6, is silent.
+fn half_silent(conf: ConfState, conf_version: u64) -> Health {
+    let mut health = health(conf, 1, false);
+    health.nodes.get_mut(&NodeId(3)).expect("a node").silent_ms = SILENT_MS + 1;
+    health.groups.get_mut(&SHARD).expect("the shard").conf_version = conf_version;
+    health
+}
+
+#[test]
+fn a_swap_begins_from_the_version_that_the_map_names() {
+    let mut map = removal();
+    let voters = conf(&[5, 6, 7], &[], &[]);
+    assert_eq!(wanted_at(&map, &voters, 0, 5), "joint +- -7");
+    assert_eq!(wanted_at(&map, &voters, 4, 5), "nothing");
+    // The map hears of the newer one, and names it.
+    let mut newer = health(voters.clone(), 1, false);
+    newer.groups.get_mut(&SHARD).expect("the shard").conf_version = 4;
+    let again = next_step(&map, &only(&map), &newer).expect("a step");
+    run(&mut map, &again);
+    assert_eq!((only(&map).phase, map.groups[&SHARD].conf_version), (Phase::JointSwap, 4));
+    assert_eq!(wanted_at(&map, &voters, 4, 5), "joint +- -7");
+}
+
+#[test]
+fn a_swap_whose_voters_could_not_decide_is_called_off() {
+    let mut map = removal();
+    let voters = conf(&[5, 6, 7], &[], &[]);
+    let cancel = next_step(&map, &only(&map), &half_silent(voters.clone(), 0)).expect("a step");
+    assert_eq!(cancel, MetaCommand::CancelMigration(MigrationId(1)));
+    run(&mut map, &cancel);
+    assert_eq!(wanted_at(&map, &voters, 0, 5), "renew 5");
+    assert_eq!(next_step(&map, &only(&map), &half_silent(voters.clone(), 0)), None, "it may still begin");
+    assert_eq!(wanted_at(&map, &voters, 1, 5), "nothing");
+    // A leader with the map as it was can do nothing any more.
+    assert_eq!(wanted_at(&removal(), &voters, 1, 5), "nothing");
+    let end = next_step(&map, &only(&map), &half_silent(voters, 1)).expect("the end");
+    run(&mut map, &end);
+    assert!(map.migrations.is_empty() && map.groups[&SHARD].get(ReplicaId(7)).is_some());
+}
+
+#[test]
+fn a_swap_that_had_begun_before_it_was_called_off_goes_on() {
+    for joint in [conf(&[5, 6], &[], &[5, 6, 7]), conf(&[5, 6], &[], &[])] {
+        let mut map = removal();
+        run(&mut map, &MetaCommand::CancelMigration(MigrationId(1)));
+        assert_eq!(wanted_at(&map, &joint, 1, 5), "nothing");
+        let on = next_step(&map, &only(&map), &half_silent(joint, 1)).expect("a step");
+        run(&mut map, &on);
+        assert_eq!((only(&map).phase, only(&map).cancelled), (Phase::LeaveJoint, false));
+    }
+}
+
+#[test]
+fn a_swap_that_is_called_off_takes_its_learner_back_but_not_one_that_was_there_before() {
+    let before = conf(&[5, 6, 7], &[8], &[]);
+    let mut map = swap_in(Phase::JointSwap);
+    run(&mut map, &MetaCommand::CancelMigration(MigrationId(1)));
+    assert_eq!(wanted_at(&map, &before, 9, 5), "remove 8");
+    let end = next_step(&map, &only(&map), &half_silent(conf(&[5, 6, 7], &[], &[]), 10)).expect("the end");
+    run(&mut map, &end);
+    assert!(map.migrations.is_empty() && map.groups[&SHARD].get(ReplicaId(8)).is_none());
+
+    let mut map = cluster(4, 3);
+    start(&mut map, Incoming::New(NodeId(1)), None, true);
+    for (from, to) in [(Phase::AddLearner, Some(Phase::CatchUp)), (Phase::CatchUp, None)] {
+        run(&mut map, &MetaCommand::AdvanceMigration { migration: MigrationId(1), from, to, conf_version: 9 });
+    }
+    start(&mut map, Incoming::Promote(ReplicaId(8)), Some(7), false);
+    let (migration, from, to) = (MigrationId(2), Phase::CatchUp, Some(Phase::JointSwap));
+    run(&mut map, &MetaCommand::AdvanceMigration { migration, from, to, conf_version: 9 });
+    run(&mut map, &MetaCommand::CancelMigration(migration));
+    assert_eq!(wanted_at(&map, &before, 9, 5), "renew 5");
+    let end = next_step(&map, &only(&map), &half_silent(before, 10)).expect("the end");
+    run(&mut map, &end);
+    assert!(map.migrations.is_empty() && map.groups[&SHARD].get(ReplicaId(8)).is_some_and(|at| at.learner));
 }

@@ -15,6 +15,7 @@ pub(super) fn change(version: &str, step: &[&str]) -> ConfChange {
         ["unlearn", id] => ConfStep::RemoveLearner(ReplicaId(number(id))),
         ["joint", words @ ..] => ConfStep::EnterJoint { add: sign(words, '+'), remove: sign(words, '-') },
         ["leave"] => ConfStep::LeaveJoint,
+        ["renew", id] => ConfStep::Renew(ReplicaId(number(id))),
         _ => panic!("unknown step {step:?}"),
     };
     let peer = |replica: ReplicaId| checkpoint::Peer {
@@ -25,7 +26,9 @@ pub(super) fn change(version: &str, step: &[&str]) -> ConfChange {
     };
     let peers = match step {
         ConfStep::AddLearner(replica) => vec![peer(replica)],
-        ConfStep::RemoveLearner(_) | ConfStep::EnterJoint { .. } | ConfStep::LeaveJoint => Vec::new(),
+        ConfStep::RemoveLearner(_) | ConfStep::EnterJoint { .. } | ConfStep::LeaveJoint | ConfStep::Renew(_) => {
+            Vec::new()
+        }
     };
     ConfChange { migration: MigrationId(1), expected_version: number(version), step, peers }
 }

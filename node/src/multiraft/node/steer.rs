@@ -11,7 +11,7 @@ use super::{
     group::{Env, Group},
 };
 use crate::{
-    cluster::progress::{Wanted, wanted_step},
+    cluster::progress::{Applied, Wanted, wanted_step},
     consensus::{ConfStep, PeerProgress, Role, Standing},
     machine::store::EntryStore,
     types::{GroupId, LogIndex, MigrationId, NodeId, Now, ReplicaId},
@@ -91,7 +91,8 @@ impl<S: EntryStore> Group<S> {
         if !self.replica.takes_proposals() || self.replica.has_pending_conf() || !self.health.is_serving() {
             return false;
         }
-        let wanted = wanted_step(env.map, self.id, &self.conf, self.own());
+        let applied = Applied { conf: &self.conf, version: self.conf_version };
+        let wanted = wanted_step(env.map, self.id, applied, self.own());
         if self.migrating || wanted != Wanted::Nothing {
             self.steering.ready_since = None;
         }
