@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::{
     cluster::{
         command::MetaCommand,
-        map::{ClusterMap, Member, MemberState, ReplicaAt, ReplicaSet},
+        map::{ClusterMap, Member, MemberState, Migration, Phase, ReplicaAt, ReplicaSet},
     },
     placement::{Health, planner::Planner},
     types::{GroupId, NodeId, ReplicaId},
@@ -66,13 +66,28 @@ pub(super) fn majority(voters: usize) -> usize {
     voters / 2 + 1
 }
 
-/// The voters of a group, as its leader reports them or else as the map wants them, and the outgoing half if joint.
-fn halves(health: &Health, group: GroupId, set: &ReplicaSet) -> Vec<Vec<ReplicaId>> {
-    match health.groups.get(&group) {
+/// The sets of voters that may have to decide in a group: those that its leader reports or else the map wants, the
+/// outgoing half if joint, and what a migration makes of them that may swap. The group's leader swaps as soon as it
+/// has the map, perhaps where the meta leader does not hear of it.
+fn halves(map: &ClusterMap, health: &Health, group: GroupId, set: &ReplicaSet) -> Vec<Vec<ReplicaId>> {
+    // What is older than the last step lacks who came with it.
+    let reported = health.groups.get(&group).filter(|known| known.conf_version >= set.conf_version);
+    let mut halves = match reported.map(|known| &known.conf) {
         None => vec![set.voters().map(|at| at.replica).collect()],
-        Some(group) if group.conf.voters_outgoing.is_empty() => vec![group.conf.voters.clone()],
-        Some(group) => vec![group.conf.voters.clone(), group.conf.voters_outgoing.clone()],
-    }
+        Some(conf) if conf.voters_outgoing.is_empty() => vec![conf.voters.clone()],
+        Some(conf) => vec![conf.voters.clone(), conf.voters_outgoing.clone()],
+    };
+    let swap = map.migration_of(group).filter(|migration| migration.phase >= Phase::JointSwap);
+    let after = swap.map(|migration| swapped(&halves[0], migration));
+    halves.extend(after);
+    halves
+}
+
+/// The voters after a migration.
+fn swapped(voters: &[ReplicaId], migration: &Migration) -> Vec<ReplicaId> {
+    let stay = voters.iter().copied().filter(|voter| Some(*voter) != migration.outgoing);
+    let come = migration.incoming.filter(|replica| !migration.learner && !voters.contains(replica));
+    stay.chain(come).collect()
 }
 
 impl Planner<'_> {
@@ -109,7 +124,7 @@ impl Planner<'_> {
     pub(super) fn needing(&self, node: NodeId) -> Option<GroupId> {
         let votes = |at: &ReplicaAt| at.node == node && self.map.is_alive(at);
         let needs = |group: GroupId, set: &ReplicaSet| {
-            halves(self.health, group, set).into_iter().any(|voters| {
+            halves(self.map, self.health, group, set).into_iter().any(|voters| {
                 let placed = |id: &ReplicaId| set.replicas.iter().find(|at| at.replica == *id);
                 let involved = voters.iter().filter_map(placed).any(votes);
                 let rest = voters.iter().filter_map(placed).filter(|at| at.node != node);

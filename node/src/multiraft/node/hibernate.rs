@@ -2,7 +2,8 @@
 //!
 //! A leader whose peers all have everything asks them to sleep, and sleeps when all have agreed. A sleeping
 //! follower trusts its leader's node as long as that node's beats come on the same session and its digest of the
-//! groups it leads asleep fits; otherwise it wakes. Anything that happens to a group wakes its replica.
+//! groups it leads asleep fits; otherwise it wakes. One that has no such node any more, because the map has ended its
+//! leader's life, wakes at once. Anything that happens to a group wakes its replica.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -94,7 +95,7 @@ impl<S: EntryStore> Group<S> {
         self.rest == Rest::Asleep
     }
 
-    /// How it sleeps, if it does.
+    /// How it sleeps, if it does. A sleeper without a bed has nobody to wake it.
     pub(super) fn bed(&self) -> Option<Bed> {
         if !self.is_asleep() {
             return None;
@@ -320,14 +321,19 @@ impl<S: EntryStore> Node<S> {
     /// Notes how a group rests now. Whatever changes a group's rest, term, leader or replicas marks it as dirty, and
     /// every dirty group comes by here when it is driven.
     pub(super) fn settle(&mut self, id: GroupId) {
-        let Some(group) = self.groups.get(&id) else {
+        let Some(group) = self.groups.get_mut(&id) else {
             self.awake.remove(&id);
             return self.beds.put(id, None);
         };
-        let newly = if group.is_asleep() { self.awake.remove(&id) } else { self.awake.insert(id) };
+        let bed = group.bed();
+        // The map has ended its leader's life: no beat speaks for the group any more, so none could wake it either.
+        if bed.is_none() && group.is_asleep() {
+            group.wake();
+        }
+        let newly = if bed.is_some() { self.awake.remove(&id) } else { self.awake.insert(id) };
         // Awake it has no bed, and had none before: the case of every group under load.
-        if newly || group.is_asleep() {
-            self.beds.put(id, group.bed());
+        if newly || bed.is_some() {
+            self.beds.put(id, bed);
         }
     }
 
@@ -338,14 +344,19 @@ impl<S: EntryStore> Node<S> {
         dirty.into_iter().for_each(|id| self.settle(id));
     }
 
-    /// Compares what is kept of the sleepers with what the groups say; for the simulator's invariants.
+    /// Compares what is kept of the sleepers with what the groups say, and looks for those whom nobody will wake; for
+    /// the simulator's invariants.
     ///
     /// # Errors
-    /// What differs.
+    /// What differs, or who sleeps for ever.
     #[cfg(feature = "planted-faults")]
     pub fn check_sleepers(&self) -> Result<(), String> {
         let mut beds = super::beds::Beds::default();
         self.groups.iter().for_each(|(id, group)| beds.put(*id, group.bed()));
+        let lost = self.groups.values().find(|group| group.is_asleep() && group.bed().is_none());
+        if let Some(group) = lost {
+            return Err(format!("{} sleeps, and nobody will wake it", group.id));
+        }
         let awake = self.groups.iter().filter(|(_, group)| !group.is_asleep()).map(|(id, _)| *id);
         if beds == self.beds && awake.eq(self.awake.iter().copied()) {
             return Ok(());

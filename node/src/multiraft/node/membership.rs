@@ -88,7 +88,7 @@ impl<S: EntryStore> Node<S> {
         match (self.groups.get_mut(&id), placed) {
             (Some(group), _) => {
                 let changed = group.follow_map(map, self.config.node);
-                // A sleeping follower is woken by its leader, if there is a reason.
+                // A sleeping follower is woken by its leader, if there is a reason; by `settle`, if that is dead.
                 if changed && group.replica.is_leader() {
                     group.stir();
                 }

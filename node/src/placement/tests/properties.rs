@@ -8,10 +8,10 @@ use super::{
 };
 use crate::{
     cluster::{
-        command::MetaCommand,
-        map::{MemberState, Phase},
+        command::{Incoming, MetaCommand, following},
+        map::{MemberState, Phase, Reason},
     },
-    placement::{Health, plan},
+    placement::{Health, needing, plan},
     types::{Draw, GroupId, NodeId},
 };
 
@@ -243,6 +243,46 @@ fn a_migration_to_a_node_that_dies_is_taken_back() {
     converge(&mut world).expect("it settles");
     assert_eq!(world.map.members[&NodeId(4)].state, MemberState::Down);
     assert_level(&loads(&world), 0);
+}
+
+/// The group's leader swaps as soon as it has the map that lets it. One whose last report is from before, or that
+/// can't report, may need the newcomer's vote already: with the newcomer declared down its group would be lost.
+#[test]
+fn who_comes_is_needed_as_soon_as_its_group_may_swap() {
+    for reports in [false, true] {
+        let mut world = World::new(&[""; 9], 1, 3);
+        let group = GroupId::of_shard(0);
+        let old = world.map.groups[&group].replicas.clone();
+        let is_free = |node: &NodeId| old.iter().all(|at| at.node != *node);
+        // One that does not vote in the meta group.
+        let newcomer = (6..=9).map(NodeId).find(is_free).expect("four nodes for three replicas");
+        world.apply(&MetaCommand::StartMigration {
+            group,
+            incoming: Incoming::New(newcomer),
+            outgoing: Some(old[2].replica),
+            learner: false,
+            reason: Reason::Asked,
+        });
+        let needs = |world: &World, silent: &[NodeId]| {
+            let mut health = world.health();
+            if !reports {
+                health.groups.remove(&group);
+            }
+            for node in silent {
+                health.nodes.get_mut(node).expect("a member").silent_ms = 60_000;
+            }
+            needing(&world.map, &health, newcomer)
+        };
+        while let Some(migration) = world.map.migration_of(group).copied() {
+            let phase = migration.phase;
+            assert_eq!(needs(&world, &[newcomer]), None, "{phase:?}: the old voters are there");
+            // Of the two that stay, one does not answer.
+            let needed = (phase >= Phase::JointSwap).then_some(group);
+            assert_eq!(needs(&world, &[newcomer, old[0].node]), needed, "{phase:?}");
+            let (from, to) = (phase, following(&world.map, &migration));
+            world.apply(&MetaCommand::AdvanceMigration { migration: migration.id, from, to, conf_version: 0 });
+        }
+    }
 }
 
 /// Nodes on one host never hold two replicas of a shard while other hosts have room.

@@ -446,6 +446,26 @@ fn a_preferred_leader_whose_clock_is_wrong_is_not_asked() {
     cluster.check();
 }
 
+/// Its node is still there and beats, but for the map its life is over: nobody would wake the others.
+#[test]
+fn a_sleeping_group_whose_leader_is_declared_down_finds_another() {
+    let mut cluster = cluster(3);
+    let meta = cluster.leader_of(META).expect("a leader");
+    let set = cluster.map().groups[&SHARD].clone();
+    let at = *set.replicas.iter().find(|at| at.node != meta).expect("another");
+    cluster.govern(MetaCommand::Prefer { group: SHARD, replica: at.replica }).expect("prefer");
+    cluster.until("it leads", |cluster| cluster.leader_of(SHARD) == Some(at.node));
+    cluster.run_ms(10_000);
+    assert!((1..=3).all(|node| cluster.status(node).asleep), "all replicas sleep");
+    let (node, incarnation) = (at.node, at.incarnation);
+    cluster.govern(MetaCommand::SetState { node, incarnation, state: MemberState::Down }).expect("down");
+    cluster.run_ms(5_000);
+    let leader = cluster.leader_of(SHARD).expect("a leader");
+    assert_ne!(leader, node);
+    cluster.nodes.remove(&node);
+    cluster.run(leader.0, vec![put("k", "1")]).expect("write");
+}
+
 #[test]
 fn settings_change_while_the_cluster_runs() {
     let mut cluster = cluster(3);
