@@ -267,7 +267,8 @@ impl Plan {
         if swarm.crash && self.nodes > 1 {
             self.draw_crash(draw);
         } else if self.replicas >= 3 && draw.below(4) == 0 {
-            // Not beside a crash: two replicas that differ can't say which of them is wrong.
+            // Not beside a crash: two replicas that differ can't say which of them is wrong, and stop. Few runs do: where
+            // a silent node is declared down and none can take its place.
             let at = SECOND + draw.below(self.heal_at - SECOND);
             let (place, group) =
                 (draw.below(self.nodes as u64) as Place, 1 + draw.below(u64::from(self.shards)) as u32);

@@ -502,8 +502,10 @@ impl<'t> World<'t> {
             return Some(format!("place {} has not joined yet", host.place));
         }
         let nodes: Vec<_> = self.hosts.iter().filter_map(|host| Some((host.place, host.node.as_ref()?))).collect();
-        let missing = convergence::missing(&nodes);
-        if !self.plan.shape.changes {
+        let stopped = self.watch.stopped();
+        let missing = convergence::missing(&nodes, stopped);
+        // A group that has stopped never gets its shape, and others may wait for that.
+        if !self.plan.shape.changes || !stopped.is_empty() {
             return missing;
         }
         missing.or_else(|| misshapen(&nodes))

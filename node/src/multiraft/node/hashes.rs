@@ -1,5 +1,6 @@
 //! State hashes are compared (PROTOCOL 9): every replica tells every other its hash at the same indexes, and whoever
-//! differs from a majority knows that it is the corrupt one, leader or not.
+//! differs from a majority knows that it is the corrupt one, leader or not. From then on it says so in place of a
+//! hash, and counts no more: it must not take the majority from those who are left.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,6 +18,10 @@ use crate::{
 
 /// Indexes for which reports are kept: replicas that are further apart don't compare.
 const KEPT_INDEXES: usize = 8;
+
+/// Why a replica stops that can't know whether it or another one is corrupt: all have reported, and no hash has a
+/// majority. Of two voters one that is damaged is enough.
+pub const NO_MAJORITY: &str = "no two replicas agree on the state";
 
 /// Whether a replica may be believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -61,10 +66,13 @@ impl Health {
 pub(super) struct Hashes {
     /// Those of both halves of a joint configuration.
     voters: BTreeSet<ReplicaId>,
+    /// Those that have said that they are corrupt. None of them gets well: another replica takes its place, some day.
+    corrupt: BTreeSet<ReplicaId>,
     reports: BTreeMap<LogIndex, BTreeMap<ReplicaId, u128>>,
 }
 
 /// What the reports at one index say of a replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     /// Too few reports yet, or all is well.
     Open,
@@ -89,14 +97,15 @@ impl Hashes {
     fn verdict(&self, index: LogIndex, own: ReplicaId) -> Verdict {
         let Some(reports) = self.reports.get(&index) else { return Verdict::Open };
         let Some(hash) = reports.get(&own) else { return Verdict::Open };
-        // Only voters are counted: a learner's report decides nothing.
+        // Only voters are counted: a learner's report decides nothing, nor does what a corrupt one once reported.
+        let electors: BTreeSet<ReplicaId> = self.voters.difference(&self.corrupt).copied().collect();
         let votes: Vec<&u128> =
-            reports.iter().filter(|(from, _)| self.voters.contains(from)).map(|(_, hash)| hash).collect();
+            reports.iter().filter(|(from, _)| electors.contains(from)).map(|(_, hash)| hash).collect();
         let count = |hash: &u128| votes.iter().filter(|other| **other == hash).count();
-        let majority = votes.iter().copied().find(|hash| count(hash) * 2 > self.voters.len());
+        let majority = votes.iter().copied().find(|hash| count(hash) * 2 > electors.len());
         match majority {
             Some(majority) if majority != hash => Verdict::Corrupt,
-            None if votes.len() >= self.voters.len() && votes.len() > 1 => Verdict::NoMajority,
+            None if votes.len() >= electors.len() && votes.len() > 1 => Verdict::NoMajority,
             Some(_) | None => Verdict::Open,
         }
     }
@@ -109,29 +118,43 @@ impl<S: EntryStore> Group<S> {
             return;
         }
         let Some(hash) = self.machine().map(|machine| machine.state_hash()) else { return };
-        let own = self.replica.config().replica;
-        for (_, node) in self.others().collect::<Vec<_>>() {
+        if !self.health.is_serving() {
+            return self.tell_hash(index, None, env);
+        }
+        self.tell_hash(index, Some(hash), env);
+        let own = self.own();
+        self.hashes.note(index, own, hash);
+        self.judge(index, env);
+    }
+
+    /// `None`: this replica knows that its state is wrong.
+    fn tell_hash(&self, index: LogIndex, hash: Option<u128>, env: &mut Env<'_>) {
+        let own = self.own();
+        let hash = hash.map_or_else(Vec::new, |hash| hash.to_be_bytes().to_vec());
+        for (_, node) in self.others() {
             if let Some(frame) = env.out.to(node, 64) {
                 frame.hashes.push(v1::HashReport {
                     group: self.id.0,
                     generation: self.generation,
                     from: own.0,
                     index: index.0,
-                    hash: hash.to_be_bytes().to_vec().into(),
+                    hash: hash.clone().into(),
                 });
             }
         }
-        self.hashes.note(index, own, hash);
-        self.judge(index, env);
     }
 
     pub(super) fn on_hash_report(&mut self, node: NodeId, report: &v1::HashReport, env: &mut Env<'_>) {
-        let Ok(hash) = <[u8; 16]>::try_from(report.hash.as_ref()) else { return };
         if report.generation != self.generation || self.nodes.get(&ReplicaId(report.from)) != Some(&node) {
             return;
         }
         let (index, from) = (LogIndex(report.index), ReplicaId(report.from));
-        self.hashes.note(index, from, u128::from_be_bytes(hash));
+        if report.hash.is_empty() {
+            self.hashes.corrupt.insert(from);
+        } else {
+            let Ok(hash) = <[u8; 16]>::try_from(report.hash.as_ref()) else { return };
+            self.hashes.note(index, from, u128::from_be_bytes(hash));
+        }
         self.judge(index, env);
     }
 
@@ -147,16 +170,18 @@ impl<S: EntryStore> Group<S> {
             Verdict::Open => {}
             Verdict::Corrupt => self.note_corrupt(index, env),
             Verdict::NoMajority => {
-                let reason = format!("{}: no two replicas agree on the state at entry {index}", self.id);
+                let reason = format!("{}: {NO_MAJORITY} at entry {index}", self.id);
                 self.stop(reason, env);
             }
         }
     }
 
-    /// This replica's state is wrong since some entry up to `index`: it answers nothing from it any more.
+    /// This replica's state is wrong since some entry up to `index`: it answers nothing from it any more, and the
+    /// others need not wonder which of them it is.
     pub(super) fn note_corrupt(&mut self, index: LogIndex, env: &mut Env<'_>) {
         self.health = Health::Corrupt { index };
         env.out.event(Event::Health { group: self.id, health: self.health.clone() });
+        self.tell_hash(index, None, env);
         self.offer_no_snapshot();
         self.hand_back_writes(env);
     }
@@ -169,5 +194,57 @@ impl<S: EntryStore> Group<S> {
             (Some(leader), Some(own)) if leader != own => Verdict::Corrupt,
             _ => Verdict::Open,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const AT: LogIndex = LogIndex(8);
+
+    /// What each replica, counted from 1, concludes from the hashes of all of them.
+    fn verdicts(hashes: &[u128], corrupt: &[u64]) -> Vec<Verdict> {
+        let ids: Vec<ReplicaId> = (1..=hashes.len() as u64).map(ReplicaId).collect();
+        let mut all = Hashes { corrupt: corrupt.iter().copied().map(ReplicaId).collect(), ..Hashes::default() };
+        all.set_voters(ids.iter().copied().collect());
+        ids.iter().zip(hashes).for_each(|(id, hash)| all.note(AT, *id, *hash));
+        ids.iter().map(|id| all.verdict(AT, *id)).collect()
+    }
+
+    #[test]
+    fn the_minority_is_corrupt() {
+        use Verdict::{Corrupt, Open};
+        assert_eq!(verdicts(&[7, 7], &[]), [Open, Open]);
+        assert_eq!(verdicts(&[7, 7, 5], &[]), [Open, Open, Corrupt]);
+        assert_eq!(verdicts(&[7, 5, 7, 7, 6], &[]), [Open, Corrupt, Open, Open, Corrupt]);
+    }
+
+    #[test]
+    fn without_a_majority_nobody_goes_on() {
+        for hashes in [&[7, 5][..], &[7, 5, 6], &[7, 7, 5, 5]] {
+            assert!(verdicts(hashes, &[]).into_iter().all(|verdict| verdict == Verdict::NoMajority), "{hashes:?}");
+        }
+    }
+
+    #[test]
+    fn who_has_not_reported_may_still_decide() {
+        let mut hashes = Hashes::default();
+        hashes.set_voters([1, 2, 3].map(ReplicaId).into());
+        hashes.note(AT, ReplicaId(1), 7);
+        hashes.note(AT, ReplicaId(2), 5);
+        assert_eq!(hashes.verdict(AT, ReplicaId(1)), Verdict::Open);
+        // It leaves: the two who are left can't say who is right.
+        hashes.set_voters([1, 2].map(ReplicaId).into());
+        assert_eq!(hashes.verdict(AT, ReplicaId(1)), Verdict::NoMajority);
+    }
+
+    #[test]
+    fn who_is_known_to_be_corrupt_counts_no_more() {
+        use Verdict::{Corrupt, NoMajority, Open};
+        assert_eq!(verdicts(&[7, 5], &[2])[..1], [Open]);
+        assert_eq!(verdicts(&[7, 7, 5], &[3])[..2], [Open, Open]);
+        assert_eq!(verdicts(&[7, 6, 5], &[3])[..2], [NoMajority, NoMajority]);
+        assert_eq!(verdicts(&[7, 5, 7, 5, 5], &[4, 5])[..3], [Open, Corrupt, Open]);
     }
 }

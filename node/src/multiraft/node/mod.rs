@@ -54,7 +54,7 @@ pub use self::{
     admit::Admission,
     batch::Ticket,
     govern::Governing,
-    hashes::Health,
+    hashes::{Health, NO_MAJORITY},
     out::{Effects, Event, SendSnapshot},
     snapshot::ReceivedSnapshot,
     status::{Counters, GroupStatus},

@@ -99,6 +99,8 @@ impl Route {
                 Some(leader) if !group.replica.is_leader() => elsewhere(batch, Some(leader)),
                 _ => Way::Wait,
             },
+            // It can't know who leads. Two that have stopped would send a batch to and fro with their guesses.
+            Some(_) if matches!(batch.origin, Origin::Remote { .. }) => Way::Bounce(None),
             Some(_) | None => {
                 let guess = self.guess();
                 elsewhere(batch, guess)

@@ -13,6 +13,7 @@ use crate::{
     types::{ClusterUid, MigrationId, Timestamp},
 };
 
+mod damage;
 mod membership;
 
 const SHARD: GroupId = GroupId(1);

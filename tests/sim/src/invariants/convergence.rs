@@ -1,6 +1,6 @@
 //! After the trouble is over, live replicas agree: one leader that all know, everything committed and applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crema::{
     consensus::Role,
@@ -11,12 +11,13 @@ use crema::{
 
 use crate::net::Place;
 
-/// Why the nodes do not agree yet; `None`: they do. Replicas that say that they are corrupt are left out.
+/// Why the nodes do not agree yet; `None`: they do. Replicas that say that they are corrupt are left out, and groups
+/// that had to stop.
 #[must_use]
-pub fn missing(nodes: &[(Place, &Node<ModelStore>)]) -> Option<String> {
+pub fn missing(nodes: &[(Place, &Node<ModelStore>)], stopped: &BTreeSet<GroupId>) -> Option<String> {
     let mut groups: BTreeMap<GroupId, Vec<(Place, GroupStatus)>> = BTreeMap::new();
     for (place, node) in nodes {
-        for status in node.status() {
+        for status in node.status().filter(|status| !stopped.contains(&status.group)) {
             groups.entry(status.group).or_default().push((*place, status));
         }
     }

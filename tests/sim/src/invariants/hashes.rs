@@ -1,62 +1,125 @@
-//! Replicas at the same applied index have the same state hash, and only a damaged one says that it is corrupt.
+//! Replicas at the same applied index have the same state hash; a damaged one is off by its damage and by nothing else.
+//! Only that one says that it is corrupt; that nobody can tell who is right is said only where it is so (PROTOCOL 9).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crema::{
-    multiraft::node::{GroupStatus, Health},
-    types::{GroupId, LogIndex},
+    checkpoint::ConfState,
+    multiraft::node::{GroupStatus, Health, NO_MAJORITY},
+    types::{GroupId, LogIndex, ReplicaId},
 };
 
 use super::Verdict;
 use crate::net::Place;
 
-/// The first hash seen of each state.
+/// What the run has done to one replica's memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Damage {
+    /// The node.
+    pub place: Place,
+    /// The group.
+    pub group: GroupId,
+    /// Its replica there.
+    pub replica: ReplicaId,
+    /// How far its hash is off once the damaged entry was replaced: then the damaged one is taken out of the sum, and
+    /// the one that had gone into it stays.
+    pub off: u128,
+}
+
+/// The hashes seen of each state.
 #[derive(Debug, Default)]
 pub struct Hashes {
+    /// The first of a sound replica.
     seen: BTreeMap<(GroupId, LogIndex), (u128, Place)>,
-    /// The replica whose memory this run has damaged.
-    damaged: Option<(Place, GroupId)>,
-    /// Its process is gone.
+    /// Those of the damaged one.
+    seen_damaged: BTreeMap<LogIndex, u128>,
+    damage: Option<Damage>,
+    /// The damaged replica's process is gone.
     is_over: bool,
+    /// Groups that have stopped since one of two is damaged.
+    stopped: BTreeSet<GroupId>,
 }
 
 impl Hashes {
     /// From now on this replica's state is wrong.
-    pub(super) fn damage(&mut self, place: Place, group: GroupId) {
-        self.damaged = Some((place, group));
+    pub(super) fn damage(&mut self, damage: Damage) {
+        self.damage = Some(damage);
     }
 
     /// Whether this replica was damaged.
     pub(super) fn is_damaged(&self, place: Place, group: GroupId) -> bool {
-        self.damaged == Some((place, group)) && !self.is_over
+        self.damage.is_some_and(|damage| (damage.place, damage.group) == (place, group)) && !self.is_over
     }
 
     /// The process is gone, and its damage with it.
     pub(super) fn forget(&mut self, place: Place) {
-        self.is_over |= self.damaged.is_some_and(|(damaged, _)| damaged == place);
+        self.is_over |= self.damage.is_some_and(|damage| damage.place == place);
     }
 
     /// Whether any replica was damaged.
     pub(super) fn has_damage(&self) -> bool {
-        self.damaged.is_some()
+        self.damage.is_some()
     }
 
-    /// Checks one replica.
-    pub(super) fn see(&mut self, place: Place, status: &GroupStatus) -> Verdict {
-        if self.is_damaged(place, status.group) {
-            return Ok(());
-        }
-        if status.health != Health::Serving {
-            let reason = format!("{} at place {place} is sound and says {:?}", status.group, status.health);
+    /// The groups that have stopped as they must.
+    pub(super) fn stopped(&self) -> &BTreeSet<GroupId> {
+        &self.stopped
+    }
+
+    /// Checks one replica; `conf` is the configuration that it has applied.
+    pub(super) fn see(&mut self, place: Place, status: &GroupStatus, conf: Option<&ConfState>) -> Verdict {
+        let group = status.group;
+        let finds_no_majority = matches!(&status.health, Health::Stopped { reason } if reason.contains(NO_MAJORITY));
+        if finds_no_majority && conf.is_some_and(|conf| self.has_no_majority(group, conf)) {
+            self.stopped.insert(group);
+        } else if finds_no_majority || status.health != Health::Serving && !self.is_damaged(place, group) {
+            let which = if self.is_damaged(place, group) { "damaged" } else { "sound" };
+            let reason = format!("{group} at place {place} is {which} and says {:?}, in {conf:?}", status.health);
             return Err(("only the damaged are corrupt", reason));
         }
-        let first = *self.seen.entry((status.group, status.applied)).or_insert((status.state_hash, place));
-        if first.0 == status.state_hash {
+        self.compare(place, status)
+    }
+
+    /// One is damaged of two who vote: they differ, and neither can know that it is not the one. Of three or more the
+    /// others are a majority. A configuration does not change any more where a replica has stopped.
+    fn has_no_majority(&self, group: GroupId, conf: &ConfState) -> bool {
+        let voters: BTreeSet<ReplicaId> = conf.voters.iter().chain(&conf.voters_outgoing).copied().collect();
+        let is_damaged = |damage: Damage| damage.group == group && voters.contains(&damage.replica);
+        voters.len() == 2 && self.damage.is_some_and(is_damaged)
+    }
+
+    fn compare(&mut self, place: Place, status: &GroupStatus) -> Verdict {
+        let (group, index, hash) = (status.group, status.applied, status.state_hash);
+        if self.is_damaged(place, group) {
+            self.seen_damaged.insert(index, hash);
+            return self.compare_damaged(group, index);
+        }
+        let first = *self.seen.entry((group, index)).or_insert((hash, place));
+        if first.0 == hash {
+            return self.compare_damaged(group, index);
+        }
+        let reason = format!(
+            "{group} at entry {index}: place {} has hash {:032x}, place {place} has {hash:032x}",
+            first.1, first.0
+        );
+        Err(("equal state hashes", reason))
+    }
+
+    /// The damage must not hide that the damaged replica differs in something else, too. Before the damaged entry is
+    /// replaced the hash does not show it; a flush or a snapshot heals it.
+    fn compare_damaged(&self, group: GroupId, index: LogIndex) -> Verdict {
+        let Some(damage) = self.damage.filter(|damage| damage.group == group) else { return Ok(()) };
+        let (Some((sound, place)), Some(damaged)) = (self.seen.get(&(group, index)), self.seen_damaged.get(&index))
+        else {
+            return Ok(());
+        };
+        if damaged == sound || *damaged == sound.wrapping_add(damage.off) {
             return Ok(());
         }
         let reason = format!(
-            "{} at entry {}: place {} has hash {:032x}, place {place} has {:032x}",
-            status.group, status.applied, first.1, first.0, status.state_hash
+            "{group} at entry {index}: place {place} has hash {sound:032x}, place {} has {damaged:032x}, and its \
+             damage is worth {:032x}",
+            damage.place, damage.off
         );
         Err(("equal state hashes", reason))
     }

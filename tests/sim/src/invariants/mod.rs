@@ -3,7 +3,10 @@
 //! The world shows them every node after each of its turns, and every answer; the first violation ends the run. What
 //! only the finished history can show is in [`crate::check`].
 
+use std::collections::BTreeSet;
+
 use crema::{
+    checkpoint::ConfState,
     machine::model::ModelStore,
     multiraft::node::{GroupStatus, Node},
     types::{GroupId, Incarnation},
@@ -62,8 +65,9 @@ impl Watch {
     pub fn node(&mut self, place: Place, life: Incarnation, node: &Node<ModelStore>) -> Verdict {
         for status in node.status() {
             self.lives.see(place, life, &status)?;
-            self.group(place, &status)?;
-            if let Some((version, conf)) = node.conf(status.group) {
+            let conf = node.conf(status.group);
+            self.group(place, &status, conf.map(|(_, conf)| conf))?;
+            if let Some((version, conf)) = conf {
                 self.confs.see(place, status.group, version, conf)?;
             }
         }
@@ -83,21 +87,27 @@ impl Watch {
         fresh.try_for_each(|(group, conf)| promotions::check(group, &conf, hosts))
     }
 
-    fn group(&mut self, place: Place, status: &GroupStatus) -> Verdict {
+    fn group(&mut self, place: Place, status: &GroupStatus, conf: Option<&ConfState>) -> Verdict {
         self.elections.see(place, status)?;
         self.progress.see(place, status)?;
-        self.hashes.see(place, status)
+        self.hashes.see(place, status, conf)
     }
 
     /// The memory of a replica is damaged on purpose.
-    pub fn damage(&mut self, place: Place, group: GroupId) {
-        self.hashes.damage(place, group);
+    pub fn damage(&mut self, damage: hashes::Damage) {
+        self.hashes.damage(damage);
     }
 
     /// Whether a replica's memory was damaged.
     #[must_use]
     pub fn is_damaged(&self, place: Place, group: GroupId) -> bool {
         self.hashes.is_damaged(place, group)
+    }
+
+    /// The groups that have stopped for good, as they must: one of two voters was damaged, and none knows which.
+    #[must_use]
+    pub fn stopped(&self) -> &BTreeSet<GroupId> {
+        self.hashes.stopped()
     }
 
     /// A node's process is gone, and all it knew.

@@ -6,7 +6,10 @@ use crema::{
     checkpoint,
     consensus::{ConfChange, ConfStep, Role},
     faults::Fault,
-    machine::store::{Entry, EntryStore},
+    machine::{
+        hash::entry_hash,
+        store::{Entry, EntryStore},
+    },
     types::{GroupId, MigrationId, ReplicaId},
 };
 
@@ -14,6 +17,7 @@ use super::{Event, Phase, World};
 use crate::{
     clock::{MS, Micros, SECOND, wall_ms},
     host::node_id,
+    invariants::hashes::Damage,
     net::Place,
     plan::Incident,
     workload::hidden_key,
@@ -94,13 +98,16 @@ impl World<'_> {
     /// Damages one entry where no client reads; the next write to it makes the hash differ.
     fn corrupt(&mut self, place: Place, group: GroupId) {
         let Some(shard) = group.shard() else { return };
-        let Some(machine) = self.hosts[place].node.as_mut().and_then(|node| node.machine_mut(group)) else { return };
+        let Some(node) = self.hosts[place].node.as_mut() else { return };
+        let Some(replica) = node.group_status(group).map(|status| status.replica) else { return };
+        let Some(machine) = node.machine_mut(group) else { return };
         let Some(entry) = machine.store().get(&hidden_key(shard)) else { return };
         let mut value = entry.value().to_vec();
         value[0] ^= 1;
         let damaged = Entry::new(entry.key(), &value, entry.version(), entry.expires_at());
+        let off = entry_hash(&entry).wrapping_sub(entry_hash(&damaged));
         machine.store_mut().insert(damaged.into());
-        self.watch.damage(place, group);
+        self.watch.damage(Damage { place, group, replica, off });
     }
 
     /// What an earlier leader may have decided comes to light late: it counts on a version that is past.
