@@ -5,8 +5,9 @@ use crate::types::LogIndex;
 
 impl Cluster {
     fn corrupt(&mut self, node: NodeId) {
-        let group = self.nodes.get_mut(&node).and_then(|node| node.groups.get_mut(&SHARD)).expect("a replica");
-        group.health = Health::Corrupt { index: LogIndex(1) };
+        let node = self.nodes.get_mut(&node).expect("a node");
+        node.groups.get_mut(&SHARD).expect("a replica").health = Health::Corrupt { index: LogIndex(1) };
+        node.dirty.insert(SHARD);
     }
 }
 
@@ -45,4 +46,21 @@ fn a_corrupt_leader_goes_on_with_a_migration() {
     let leader = cluster.leader_of(SHARD).expect("a leader");
     assert_eq!(cluster.status(leader.0).health, Health::Serving);
     cluster.write_one();
+}
+
+/// On another node; with none to spare it is taken out first, and its node gets a new one.
+#[test]
+fn a_corrupt_replica_is_replaced() {
+    for (mut cluster, spare) in [(three_and_one(), true), (cluster(3), false)] {
+        let set = cluster.mapped(SHARD);
+        let sick = *set.first().expect("three");
+        let old = cluster.map().groups[&SHARD].on(sick).expect("a replica").replica;
+        cluster.corrupt(sick);
+        cluster.until("the repair", |cluster| {
+            let map = cluster.map();
+            cluster.settled() && map.groups[&SHARD].get(old).is_none() && map.groups[&SHARD].voters().count() == 3
+        });
+        assert_eq!(cluster.mapped(SHARD).contains(&sick), !spare);
+        cluster.check();
+    }
 }
