@@ -1,8 +1,10 @@
-//! Whether the cluster still has a place for this life of this node (PROTOCOL 11).
+//! Whether the cluster has gone on without this node: has it still a place for this life (PROTOCOL 11), and who else is
+//! there by now?
 //!
 //! A node that was cut off hears no newer map by itself: those that were its peers refuse it, or dial the life that has
-//! come after it. So peers without a session are asked for their map now and then. Only a map that is newer than this
-//! node's says anything: a peer that is behind refuses a node that has just come back.
+//! come after it; and those that came meanwhile it would not let in, although a leader may need its vote before it can
+//! send it anything. So peers without a session, and one that has one, are asked for their map now and then. Only a map
+//! that is newer than this node's says anything: a peer that is behind refuses a node that has just come back.
 
 use std::sync::Arc;
 
@@ -12,41 +14,49 @@ use tokio::time::sleep;
 use crate::{
     cluster::{ClusterMap, map::MemberState},
     network::{
-        Shared,
+        PeerSink, Shared,
         find::{Seeker, ask_map},
+        peer::Peer,
     },
     types::{Incarnation, NodeId},
 };
 
 /// Asks now and then, and at once when a peer has refused this node; until the network stops.
-pub(super) async fn run(shared: Arc<Shared>) {
+pub(super) async fn run<S: PeerSink>(shared: Arc<Shared>, sink: Arc<S>) {
     let stop = shared.stop.clone();
     let look = async {
-        loop {
+        for round in 0.. {
             tokio::select! {
                 () = sleep(shared.settings.doubt_interval) => {}
                 () = shared.refused.notified() => {}
             }
-            look(&shared).await;
+            look(&shared, &*sink, round).await;
         }
     };
     stop.run_until_cancelled(look).await;
 }
 
-async fn look(shared: &Shared) {
-    let lost: Vec<String> = shared
-        .members
-        .peers()
-        .values()
-        .filter(|peer| !peer.is_up() && !peer.life.is_cancelled())
-        .map(|peer| peer.address.clone())
-        .collect();
+async fn look<S: PeerSink>(shared: &Shared, sink: &S, round: usize) {
+    let asked = whom_to_ask(shared, round);
     let seeker = Seeker { node: shared.members.node, incarnation: shared.members.incarnation };
-    for map in join_all(lost.iter().map(|address| ask_map(seeker, address))).await.into_iter().flatten() {
+    for map in join_all(asked.iter().map(|address| ask_map(seeker, address))).await.into_iter().flatten() {
         if map.uid == shared.members.uid && map.version > shared.members.version() {
             shared.judge(&map);
+            if superseded(&map, shared.members.node, shared.members.incarnation).is_none() {
+                sink.map(map);
+            }
         }
     }
+}
+
+/// The addresses of those without a session. While there are any, one of the others too: it may know of a node that is
+/// there and that this one does not know.
+fn whom_to_ask(shared: &Shared, round: usize) -> Vec<String> {
+    let peers = shared.members.peers();
+    let living = peers.values().filter(|peer| !peer.life.is_cancelled());
+    let (up, lost): (Vec<&Arc<Peer>>, Vec<&Arc<Peer>>) = living.partition(|peer| peer.is_up());
+    let one = up.get(round % up.len().max(1)).filter(|_| !lost.is_empty());
+    lost.iter().chain(one).map(|peer| peer.address.clone()).collect()
 }
 
 /// Why the cluster has no place for this life of a node any more.

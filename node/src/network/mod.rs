@@ -75,6 +75,9 @@ pub trait PeerSink: Send + Sync + 'static {
         message: RaftMessage,
         bytes: Vec<Bytes>,
     ) -> impl Future<Output = Result<(), String>> + Send;
+
+    /// A peer has a newer committed map than this node, which has a place for this node. Perhaps more than once.
+    fn map(&self, map: ClusterMap);
 }
 
 /// Bounds and times of the peer network.
@@ -101,7 +104,7 @@ pub struct NetworkSettings {
     pub snapshot_receive_bytes: u64,
     /// A snapshot is given up when nothing of it moves for so long.
     pub snapshot_stall: Duration,
-    /// How often peers without a session are asked whether the cluster still has a place for this node.
+    /// How often peers without a session are asked whether the cluster has gone on without this node.
     pub doubt_interval: Duration,
 }
 
@@ -243,7 +246,7 @@ impl Network {
         });
         shared.set_map(map);
         door.open(&shared, &sink);
-        shared.runtime.spawn(doubt::run(shared.clone()));
+        shared.runtime.spawn(doubt::run(shared.clone(), sink));
         Self { shared }
     }
 

@@ -19,8 +19,19 @@ pub struct Health {
     pub groups: BTreeMap<GroupId, GroupHealth>,
     /// Members that nobody has let in yet: no replica goes there, and they count for nothing.
     pub held_back: BTreeSet<NodeId>,
+    /// Replicas that their nodes say are good for nothing any more: they are replaced as dead ones are.
+    pub unfit: BTreeMap<ReplicaId, Defect>,
     /// Groups whose preferred leader somebody has asked for lately: the balance is made with the others.
     pub asked: BTreeSet<GroupId>,
+}
+
+/// What is wrong with a replica of a node that is well.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Defect {
+    /// Its state is not to be believed. It votes and replicates.
+    Corrupt,
+    /// It takes part in nothing.
+    Stopped,
 }
 
 /// One node.

@@ -62,12 +62,12 @@ impl Planner<'_> {
     }
 
     fn is_at(&self, at: &ReplicaAt, node: NodeId) -> bool {
-        at.node == node && self.map.is_alive(at)
+        at.node == node && self.is_sound(at)
     }
 
     /// A silent node keeps its leaderships until it is declared down: it may be back in a moment.
     fn may_stay_preferred(&self, at: &ReplicaAt) -> bool {
-        !at.learner && self.map.is_alive(at) && nodes::stays(self.map, at.node)
+        !at.learner && self.is_sound(at) && nodes::stays(self.map, at.node)
     }
 
     fn leading_nodes(&self) -> impl Iterator<Item = NodeId> {
@@ -77,7 +77,7 @@ impl Planner<'_> {
 
     fn candidates(&self, set: &ReplicaSet) -> Vec<NodeId> {
         let leading: BTreeSet<NodeId> = self.leading_nodes().collect();
-        let voters = set.voters().filter(|at| self.map.is_alive(at) && leading.contains(&at.node));
+        let voters = set.voters().filter(|at| self.is_sound(at) && leading.contains(&at.node));
         voters.map(|at| at.node).collect()
     }
 }

@@ -39,8 +39,9 @@ impl Planner<'_> {
     }
 
     fn replace_voter(&mut self, set: &ReplicaSet) -> Option<Change> {
-        let dead = *set.voters().filter(|at| !self.map.is_alive(at)).min_by_key(|at| at.replica)?;
-        let living = set.voters().filter(|at| self.map.is_alive(at)).count();
+        let lost = set.voters().filter(|at| !self.is_sound(at));
+        let dead = *lost.min_by_key(|at| (self.map.is_alive(at), at.replica))?;
+        let living = set.voters().filter(|at| self.is_sound(at)).count();
         let enough = living >= self.wanted_meta_voters();
         let incoming = if enough { None } else { self.meta_incoming(set, dead.node) };
         let returning = || incoming.is_none() && !enough && self.is_returning(dead.node) && !self.is_ready(dead.node);
@@ -78,7 +79,7 @@ impl Planner<'_> {
     }
 
     fn drop_learner(&self, set: &ReplicaSet) -> Option<Change> {
-        let dead = set.replicas.iter().find(|at| at.learner && !self.map.is_alive(at))?;
+        let dead = set.replicas.iter().find(|at| at.learner && !self.is_sound(at))?;
         Some(change(Incoming::None, Some(*dead), false))
     }
 
@@ -101,7 +102,7 @@ impl Planner<'_> {
 
     /// The learner whose vote spreads the voters most over hosts and zones.
     fn best_learner(&self, set: &ReplicaSet) -> Option<ReplicaId> {
-        let ready = set.replicas.iter().filter(|at| at.learner && self.map.is_alive(at) && self.is_ready(at.node));
+        let ready = set.replicas.iter().filter(|at| at.learner && self.is_sound(at) && self.is_ready(at.node));
         let best = ready.min_by_key(|at| (self.crowd_of_voters(set, at.node), at.node))?;
         Some(best.replica)
     }

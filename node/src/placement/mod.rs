@@ -24,7 +24,7 @@ mod waiting;
 mod tests;
 
 pub use self::{
-    health::{GroupHealth, Health, NodeHealth, PeerHealth},
+    health::{Defect, GroupHealth, Health, NodeHealth, PeerHealth},
     nodes::CONNECTED_MS,
     preflight::{DrainForecast, DrainMove, DrainRefusal, preflight_drain},
 };

@@ -7,7 +7,7 @@ use crate::{
         command::MetaCommand,
         map::{ClusterMap, Member, MemberState, Migration, Phase, ReplicaAt, ReplicaSet},
     },
-    placement::{Health, planner::Planner},
+    placement::{Defect, Health, planner::Planner},
     types::{GroupId, NodeId, ReplicaId},
 };
 
@@ -50,15 +50,25 @@ pub(super) fn draining(map: &ClusterMap) -> impl Iterator<Item = NodeId> {
     members.map(|(node, _)| *node)
 }
 
-/// Whether a replica can answer: alive, and its node is connected.
+/// Whether a replica may stay what it is: alive, and not unfit.
+pub(super) fn is_sound(map: &ClusterMap, health: &Health, at: &ReplicaAt) -> bool {
+    map.is_alive(at) && !health.unfit.contains_key(&at.replica)
+}
+
+/// Whether a replica is alive and takes part in its group; a corrupt one does.
+fn votes(map: &ClusterMap, health: &Health, at: &ReplicaAt) -> bool {
+    map.is_alive(at) && health.unfit.get(&at.replica) != Some(&Defect::Stopped)
+}
+
+/// Whether a replica can answer for its log: it votes, and its node is connected.
 pub(super) fn answers(map: &ClusterMap, health: &Health, at: &ReplicaAt) -> bool {
-    map.is_alive(at) && connected(map, health, at.node)
+    votes(map, health, at) && connected(map, health, at.node)
 }
 
 /// Whether a replica is known to answer at this moment. A new meta leader takes nodes for connected that it has not
 /// heard of yet, as one that is too early to declare anybody down must; nobody's majority may rest on those.
 pub(super) fn is_here(map: &ClusterMap, health: &Health, at: &ReplicaAt) -> bool {
-    map.is_alive(at) && health.nodes.get(&at.node).is_some_and(|node| node.silent_ms == 0)
+    votes(map, health, at) && health.nodes.get(&at.node).is_some_and(|node| node.silent_ms == 0)
 }
 
 /// The smallest number of voters that decides.

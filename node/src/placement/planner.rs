@@ -92,6 +92,11 @@ impl<'a> Planner<'a> {
         shards.map(|(group, set)| (*group, set))
     }
 
+    /// Whether a replica may stay what it is.
+    pub(super) fn is_sound(&self, at: &ReplicaAt) -> bool {
+        nodes::is_sound(self.map, self.health, at)
+    }
+
     pub(super) fn is_busy(&self, group: GroupId) -> bool {
         self.busy.contains(&group)
     }
@@ -186,11 +191,11 @@ impl<'a> Planner<'a> {
         self.act(MetaCommand::StartMigration { group, incoming, outgoing, learner, reason });
     }
 
-    /// Cancels migrations that bring a replica to a node which is gone or is itself to be emptied.
+    /// Cancels migrations that bring a replica which is unfit, or to a node which is gone or is itself to be emptied.
     pub(super) fn cancel_hopeless(&mut self) {
         let hopeless = |migration: &&Migration| {
             let at = |replica| self.map.groups.get(&migration.group)?.get(replica);
-            let lost = |at: &ReplicaAt| !self.map.is_alive(at) || !nodes::stays(self.map, at.node);
+            let lost = |at: &ReplicaAt| !self.is_sound(at) || !nodes::stays(self.map, at.node);
             let undecided = !migration.cancelled && migration.phase < Phase::JointSwap;
             undecided && migration.incoming.and_then(at).is_some_and(lost)
         };

@@ -1,4 +1,4 @@
-//! Repair: dead replicas are replaced, missing ones added, surplus ones taken out.
+//! Repair: dead and unfit replicas are replaced, missing ones added, surplus ones taken out.
 
 use crate::{
     cluster::{
@@ -15,8 +15,8 @@ use crate::{
 /// What is wrong with a shard's set.
 #[derive(Clone, Copy, Debug)]
 enum Need {
-    /// A replica that is dead.
-    Dead(ReplicaAt),
+    /// A replica that is dead, or unfit.
+    Lost(ReplicaAt),
     /// Fewer voters than there should be.
     Voter,
     /// More voters than there should be.
@@ -46,12 +46,13 @@ impl Planner<'_> {
     }
 
     fn need(&self, set: &ReplicaSet) -> Option<Need> {
-        let dead = set.replicas.iter().filter(|at| !self.map.is_alive(at)).min_by_key(|at| (at.learner, at.replica));
-        let voters = set.voters().filter(|at| self.map.is_alive(at)).count();
+        let lost = set.replicas.iter().filter(|at| !self.is_sound(at));
+        let lost = lost.min_by_key(|at| (at.learner, self.map.is_alive(at), at.replica));
+        let voters = set.voters().filter(|at| self.is_sound(at)).count();
         let wanted = self.wanted_voters();
         let stray = || set.replicas.iter().find(|at| at.learner).copied();
-        match dead {
-            Some(dead) => Some(Need::Dead(*dead)),
+        match lost {
+            Some(lost) => Some(Need::Lost(*lost)),
             None if voters < wanted => Some(Need::Voter),
             None if voters > wanted => Some(Need::Surplus),
             None => stray().map(Need::Stray),
@@ -64,7 +65,7 @@ impl Planner<'_> {
 
     fn repair_one(&mut self, group: GroupId, set: &ReplicaSet, health: &GroupHealth, need: Need) {
         match need {
-            Need::Dead(dead) => self.replace(group, set, dead),
+            Need::Lost(lost) => self.replace(group, set, lost),
             Need::Voter => self.add_voter(group, set),
             Need::Surplus => match self.surplus(group, set, health) {
                 Some(at) => self.take_out(group, at),
@@ -74,24 +75,29 @@ impl Planner<'_> {
         }
     }
 
-    fn replace(&mut self, group: GroupId, set: &ReplicaSet, dead: ReplicaAt) {
+    fn replace(&mut self, group: GroupId, set: &ReplicaSet, lost: ReplicaAt) {
         self.repairing = true;
-        let voters = set.voters().filter(|at| self.map.is_alive(at)).count();
-        if dead.learner || (voters >= self.wanted_voters() && self.survives(set, dead.replica)) {
-            return self.take_out(group, dead);
+        let voters = set.voters().filter(|at| self.is_sound(at)).count();
+        // Nobody could bring a newcomer level, and each that is taken out is one less to look at.
+        if voters == 0 {
+            return self.waiting.say(group, "has no replica whose state is sound");
         }
-        match self.incoming(group, set, Some(dead.node)) {
+        if lost.learner || (voters >= self.wanted_voters() && self.survives(set, lost.replica)) {
+            return self.take_out(group, lost);
+        }
+        match self.incoming(group, set, Some(lost.node)) {
             Ok(incoming) => {
-                let change = Change { incoming, outgoing: Some(dead), learner: false, reason: Reason::Repair };
+                let change = Change { incoming, outgoing: Some(lost), learner: false, reason: Reason::Repair };
                 self.start(group, change);
             }
-            Err(_) if self.is_returning(dead.node) => {
-                self.waiting.say(group, format!("waits for node {}, which came back empty", dead.node));
+            Err(_) if self.is_returning(lost.node) => {
+                self.waiting.say(group, format!("waits for node {}, which came back empty", lost.node));
             }
-            Err(_) if self.survives(set, dead.replica) => self.take_out(group, dead),
+            Err(_) if self.survives(set, lost.replica) => self.take_out(group, lost),
             Err(why) => {
-                let dead = dead.node;
-                self.waiting.say(group, format!("has a dead replica on node {dead} that can't be replaced: {why}"));
+                let state = if self.map.is_alive(&lost) { "an unfit" } else { "a dead" };
+                let node = lost.node;
+                self.waiting.say(group, format!("has {state} replica on node {node} that can't be replaced: {why}"));
             }
         }
     }
@@ -110,9 +116,11 @@ impl Planner<'_> {
     }
 
     /// A learner that is there already, or a new replica: on `back`, the node whose replica died, when that came back.
+    /// Where an unfit one is there is no place for another.
     fn incoming(&self, group: GroupId, set: &ReplicaSet, back: Option<NodeId>) -> Result<Incoming, String> {
         let ready = |at: &&ReplicaAt| {
-            at.learner && nodes::answers(self.map, self.health, at) && nodes::stays(self.map, at.node)
+            let there = self.is_sound(at) && nodes::answers(self.map, self.health, at);
+            at.learner && there && nodes::stays(self.map, at.node)
         };
         if let Some(learner) = set.replicas.iter().find(ready) {
             return Ok(Incoming::Promote(learner.replica));
@@ -124,7 +132,7 @@ impl Planner<'_> {
         if back.is_some_and(|node| same.is_none() && self.is_returning(node)) {
             return Err("its node is coming back".to_owned());
         }
-        same.map_or_else(|| self.layout.target(group, None), Ok).map(Incoming::New)
+        same.map_or_else(|| self.layout.target(group, back), Ok).map(Incoming::New)
     }
 
     /// The voter that is missed least: on a drained node, then the most crowded, not the leader, the fullest node's.

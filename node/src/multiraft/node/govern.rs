@@ -18,7 +18,7 @@ use crate::{
     faults::{Fault, Faults},
     machine::store::EntryStore,
     multiraft::govern::GovernError,
-    placement::{self, GroupHealth, NodeHealth, PeerHealth},
+    placement::{self, Defect, GroupHealth, NodeHealth, PeerHealth},
     types::{GroupId, Incarnation, NodeId, Now, ReplicaId, Term},
 };
 
@@ -118,9 +118,27 @@ impl Governor {
         node.map_version = report.map_version;
         node.used_bytes = report.used_bytes;
         node.limit_bytes = (report.limit_bytes > 0).then_some(report.limit_bytes);
+        self.hear_unfit(map, from, report.unfit);
         for group in report.groups {
             self.hear_group(map, group);
         }
+    }
+
+    /// All that a node says of its own replicas; what it said before is over.
+    fn hear_unfit(&mut self, map: &ClusterMap, from: NodeId, report: Vec<v1::UnfitReplica>) {
+        let unfit = &mut self.governing.health.unfit;
+        let before = unfit.clone();
+        let is_elsewhere = |replica: &ReplicaId| {
+            map.groups.values().flat_map(|set| &set.replicas).any(|at| at.replica == *replica && at.node != from)
+        };
+        unfit.retain(|replica, _| is_elsewhere(replica));
+        for v1::UnfitReplica { replica, stopped } in report {
+            let replica = ReplicaId(replica);
+            if !is_elsewhere(&replica) {
+                unfit.insert(replica, if stopped { Defect::Stopped } else { Defect::Corrupt });
+            }
+        }
+        self.is_stirred |= *unfit != before;
     }
 
     /// The last word of the last leader counts.

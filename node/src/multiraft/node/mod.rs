@@ -243,7 +243,8 @@ pub enum Input {
     },
     /// Hand every leadership to somebody: this node is going away.
     Resign,
-    /// A newer map that the meta group has committed; from the worker of this node that holds the meta group.
+    /// A newer map that the meta group has committed; from the worker of this node that holds the meta group. To that
+    /// worker: from another node, which has taken it in.
     Map(Arc<ClusterMap>),
     /// A change of the map, to be committed if this worker leads the meta group. Answered in [`Effects::governed`].
     Govern {
@@ -353,7 +354,7 @@ impl<S: EntryStore> Node<S> {
             Input::TransferLeader { group, to } => self.on_transfer(group, to),
             Input::LeaderHint { group, leader } => self.on_leader_hint(group, leader),
             Input::Resign => self.resigning = true,
-            Input::Map(map) => self.on_map(now, map),
+            Input::Map(map) => self.take_map(now, map),
             Input::Govern { ticket, command, expected_version, deadline_mono_ms } => {
                 self.on_govern(ticket, command, expected_version, deadline_mono_ms);
             }

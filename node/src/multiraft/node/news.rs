@@ -60,10 +60,17 @@ impl<S: EntryStore> Node<S> {
         if self.report.news_from.is_none_or(|before| before.term <= listener.term) {
             self.report.news_from = Some(listener);
         }
-        if map.uid == self.map.uid && map.version > self.map.version {
-            let map = Arc::new(map);
-            self.out.map(map.clone());
-            self.on_map(now, map);
+        self.take_map(now, Arc::new(map));
+    }
+
+    /// A committed map that comes another way than out of this worker's log. The worker of the meta group spreads it.
+    pub(super) fn take_map(&mut self, now: Now, map: Arc<ClusterMap>) {
+        if map.uid != self.map.uid || map.version <= self.map.version {
+            return;
         }
+        if self.config.lanes.owns(GroupId::META) {
+            self.out.map(map.clone());
+        }
+        self.on_map(now, map);
     }
 }

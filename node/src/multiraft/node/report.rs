@@ -1,4 +1,5 @@
-//! What the leader of the meta group is told of this node: that it lives, and how the groups are that it leads.
+//! What the leader of the meta group is told of this node: that it lives, how the groups are that it leads, and which
+//! of its replicas must be replaced.
 //!
 //! Each worker says what has changed to the worker that holds the meta group; that one knows who leads it and sends on
 //! what that leader has not been told, all of it to a new one. An idle group is not looked at.
@@ -7,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crema_api::v1;
 
-use super::{Node, conf::conf_to_wire, group::Group};
+use super::{Node, conf::conf_to_wire, group::Group, hashes::Health};
 use crate::{
     machine::store::EntryStore,
     types::{GroupId, NodeId, Now, Term},
@@ -40,6 +41,8 @@ pub(super) struct Listener {
 pub(super) struct Report {
     /// Groups of this worker whose leadership or configuration is not what was said.
     changed: BTreeSet<GroupId>,
+    /// Replicas of this worker that must be replaced.
+    unfit: BTreeMap<GroupId, v1::UnfitReplica>,
     /// The weight of all entries of this worker's shards.
     pub(super) used_bytes: u64,
     last_tick: u64,
@@ -59,9 +62,21 @@ pub(super) struct Report {
 impl Report {
     /// A replica is not here any more.
     pub(super) fn forget(&mut self, id: GroupId, told: Told) {
-        if told.leads.is_some() {
+        if self.unfit.remove(&id).is_some() || told.leads.is_some() {
             self.changed.insert(id);
         }
+    }
+
+    /// Notes whether a replica here must be replaced.
+    fn note_unfit(&mut self, id: GroupId, unfit: Option<v1::UnfitReplica>) {
+        if self.unfit.get(&id) == unfit.as_ref() {
+            return;
+        }
+        match unfit {
+            Some(unfit) => _ = self.unfit.insert(id, unfit),
+            None => _ = self.unfit.remove(&id),
+        }
+        self.changed.insert(id);
     }
 
     /// A report may have been lost: everything is said again.
@@ -81,6 +96,11 @@ impl Report {
                 self.fresh.insert(id);
             }
         }
+        let before = self.workers.get(&report.worker).map(|before| &before.unfit);
+        if before.is_none_or(|before| *before != report.unfit) {
+            // Not in a moment, but now.
+            self.told_tick = 0;
+        }
         self.workers.insert(report.worker, report);
     }
 
@@ -95,6 +115,7 @@ impl Report {
             workers: 1,
             used_bytes: self.workers.values().map(|report| report.used_bytes).sum(),
             limit_bytes,
+            unfit: self.workers.values().flat_map(|report| report.unfit.clone()).collect(),
         }
     }
 }
@@ -112,6 +133,8 @@ impl<S: EntryStore> Node<S> {
             let bytes = group.machine().map_or(0, |machine| machine.weight_bytes());
             self.report.used_bytes = self.report.used_bytes - group.told.bytes + bytes;
             group.told.bytes = bytes;
+            let unfit = group.unfit();
+            self.report.note_unfit(id, unfit);
         }
         self.list_unsteady(id);
     }
@@ -155,6 +178,7 @@ impl<S: EntryStore> Node<S> {
             workers: self.config.lanes.workers,
             used_bytes: self.report.used_bytes,
             limit_bytes: 0,
+            unfit: self.report.unfit.values().cloned().collect(),
         }
     }
 
@@ -210,6 +234,16 @@ impl<S: EntryStore> Node<S> {
 }
 
 impl<S: EntryStore> Group<S> {
+    /// What is to be said of this replica when it must be replaced.
+    fn unfit(&self) -> Option<v1::UnfitReplica> {
+        let stopped = match &self.health {
+            Health::Serving => return None,
+            Health::Corrupt { .. } => false,
+            Health::Stopped { .. } => true,
+        };
+        Some(v1::UnfitReplica { replica: self.own().0, stopped })
+    }
+
     /// How the group is, on its leader.
     fn report(&self) -> v1::GroupReport {
         let standing = self.replica.standing();

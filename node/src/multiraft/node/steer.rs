@@ -86,9 +86,10 @@ impl<S: EntryStore> Group<S> {
                 || !self.conf.learners.is_empty())
     }
 
-    /// Does the next thing that the map wants, if it can be done now.
+    /// Does the next thing that the map wants, if it can be done now. A leader whose state is corrupt does it too: its
+    /// log and its configuration are sound, and perhaps nobody can take over before the configuration is another one.
     fn steer(&mut self, env: &mut Env<'_>) -> bool {
-        if !self.replica.takes_proposals() || self.replica.has_pending_conf() || !self.health.is_serving() {
+        if !self.replica.takes_proposals() || self.replica.has_pending_conf() || self.health.is_stopped() {
             return false;
         }
         let applied = Applied { conf: &self.conf, version: self.conf_version };
@@ -104,7 +105,8 @@ impl<S: EntryStore> Group<S> {
             Wanted::Propose(step, _) if !self.could_go_on(step, env) => false,
             Wanted::Propose(step, peers) => self.propose_step(migration, step, peers),
             Wanted::TransferAway => self.step_aside(env),
-            Wanted::Nothing if self.migrating => false,
+            // A corrupt leader hands over to anybody, without patience (`drive`).
+            Wanted::Nothing if self.migrating || !self.health.is_serving() => false,
             Wanted::Nothing => self.hand_to_preferred(env),
         }
     }

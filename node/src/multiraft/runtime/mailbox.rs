@@ -71,7 +71,7 @@ pub(super) enum Mail {
         leader: NodeId,
     },
     Resign,
-    /// From the worker of the meta group.
+    /// From the worker of the meta group; to it, from another node.
     Map(Arc<ClusterMap>),
     Govern(Petition),
     /// To the worker of the meta group.

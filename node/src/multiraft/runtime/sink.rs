@@ -8,6 +8,7 @@ use crema_api::v1::{Frame, RaftMessage};
 use super::mailbox::{Mail, Mailbox};
 use crate::{
     checkpoint::{Decoder, Head, Part},
+    cluster::ClusterMap,
     machine::store::Entry,
     multiraft::node::{ReceivedSnapshot, lane_of},
     network::PeerSink,
@@ -100,6 +101,10 @@ impl PeerSink for Sink {
             mailbox.send(Mail::Snapshot(Box::new(ReceivedSnapshot { from: peer, message, head, entries })));
             Ok(())
         }
+    }
+
+    fn map(&self, map: ClusterMap) {
+        self.mailboxes[self.worker_of(GroupId::META.0)].send(Mail::Map(Arc::new(map)));
     }
 }
 

@@ -120,6 +120,23 @@ fn a_peer_that_is_behind_says_nothing_about_a_new_life() {
     one.sink.wait_up(1);
 }
 
+/// Node 2 was cut off while node 4 came. The only one that it has a session with knows of it.
+#[test]
+fn a_node_that_lacks_a_peer_hears_of_a_newer_map_from_another() {
+    let (one, two, nobody) = (Site::new(), Site::new(), Site::new());
+    let map = map_of(&[one.address, two.address, nobody.address]);
+    let (one, two) = (Node::start(1, &map, one, settings()), Node::start(2, &map, two, settings()));
+    two.sink.wait_up(1);
+    let four = Site::new();
+    let newer = changed(&map, |map| {
+        let about = Member { incarnation: life(4), address: four.address.to_string(), ..member(map, 1).clone() };
+        map.members.insert(NodeId(4), about);
+    });
+    one.set_map(&newer);
+    let heard = async { tokio::time::timeout(PATIENCE, two.sink.heard_of(newer.version)).await };
+    two.served.runtime.block_on(heard).expect("it asks a peer that it has a session with");
+}
+
 /// The leader of the meta group, as far as joining goes.
 struct Leader {
     map: Mutex<ClusterMap>,

@@ -41,15 +41,24 @@ pub(super) struct Recorder {
     events: Mutex<Vec<Event>>,
     changed: Condvar,
     hold: watch::Sender<bool>,
+    /// The version of the newest map that peers had.
+    heard_of: watch::Sender<u64>,
 }
 
 impl Recorder {
     pub(super) fn new() -> Arc<Self> {
-        Arc::new(Self { events: Mutex::default(), changed: Condvar::new(), hold: watch::Sender::new(false) })
+        let (hold, heard_of) = (watch::Sender::new(false), watch::Sender::new(0));
+        Arc::new(Self { events: Mutex::default(), changed: Condvar::new(), hold, heard_of })
     }
 
     pub(super) fn hold(&self, hold: bool) {
         self.hold.send_replace(hold);
+    }
+
+    /// Resolves once a peer had a map of this version, or a newer one.
+    pub(super) async fn heard_of(&self, version: u64) {
+        let mut heard_of = self.heard_of.subscribe();
+        let _ = heard_of.wait_for(|known| *known >= version).await;
     }
 
     fn note(&self, event: Event) {
@@ -122,6 +131,10 @@ impl PeerSink for Recorder {
         }
         self.note(Event::Snapshot(peer.0, message, bytes));
         Ok(())
+    }
+
+    fn map(&self, map: ClusterMap) {
+        self.heard_of.send_modify(|known| *known = map.version.max(*known));
     }
 }
 

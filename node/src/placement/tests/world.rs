@@ -1,6 +1,6 @@
 //! A cluster without Raft: it commits what a plan says and lets migrations go on, one step at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::{
     checkpoint::ConfState,
@@ -10,7 +10,7 @@ use crate::{
         map::{ClusterMap, Member, MemberState, Migration, Phase, ReplicaAt, SUPPORTED_LEVELS, SharedSettings},
     },
     partitioning::SlotHash,
-    placement::{GroupHealth, Health, NodeHealth},
+    placement::{Defect, GroupHealth, Health, NodeHealth},
     types::{ClusterUid, GroupId, Incarnation, MigrationId, NodeId, ReplicaId},
 };
 
@@ -27,6 +27,8 @@ pub(super) struct World {
     pub(super) silent_ms: BTreeMap<NodeId, u64>,
     pub(super) bytes: BTreeMap<GroupId, u64>,
     pub(super) limits: BTreeMap<NodeId, u64>,
+    /// Replicas that run and must not be believed.
+    pub(super) corrupt: BTreeSet<ReplicaId>,
     /// Migrations that were begun, by reason.
     pub(super) begun: BTreeMap<&'static str, usize>,
     lives: u128,
@@ -68,6 +70,7 @@ impl World {
             silent_ms: BTreeMap::new(),
             bytes: map.groups.keys().map(|group| (*group, 100)).collect(),
             limits: BTreeMap::new(),
+            corrupt: BTreeSet::new(),
             begun: BTreeMap::new(),
             lives: 1_000,
             map,
@@ -86,6 +89,12 @@ impl World {
 
     pub(super) fn kill(&mut self, node: NodeId) {
         self.running.remove(&node);
+    }
+
+    /// The state of a shard's replica is wrong from now on.
+    pub(super) fn corrupt(&mut self, node: NodeId, shard: u32) {
+        let at = self.map.groups[&GroupId::of_shard(shard)].on(node).expect("a replica");
+        self.corrupt.insert(at.replica);
     }
 
     pub(super) fn set_state(&mut self, node: NodeId, state: MemberState) {
@@ -131,7 +140,8 @@ impl World {
             let bytes = self.bytes.get(group).copied().unwrap_or(0);
             (*group, GroupHealth { leader, conf, bytes, conf_version: u64::MAX, ..GroupHealth::default() })
         });
-        Health { nodes: nodes.collect(), groups: groups.collect(), ..Health::default() }
+        let unfit = self.corrupt.iter().map(|replica| (*replica, Defect::Corrupt)).collect();
+        Health { nodes: nodes.collect(), groups: groups.collect(), unfit, ..Health::default() }
     }
 
     fn used_bytes(&self, node: NodeId) -> u64 {

@@ -192,7 +192,8 @@ impl World<'_> {
         }
     }
 
-    /// A node that lacks a peer asks another one for its map now and then, and ends when that has no place for it.
+    /// A node that lacks a peer asks another one for its map now and then, acts by it when it is newer, and ends when that
+    /// has no place for it.
     pub(super) fn doubt(&mut self, place: Place) {
         self.queue.set(self.now + SECOND, Event::Doubt(place));
         let Some(map) = self.hosts[place].node.as_ref().map(|node| node.map().clone()) else { return };
@@ -204,8 +205,12 @@ impl World<'_> {
         let Some(node) = self.hosts[other].node.as_ref().filter(|_| lacks) else { return };
         let newer = node.map().clone();
         let over = newer.incarnation_of(node_id(place)) != Some(self.hosts[place].incarnation);
-        if newer.version > map.version && over {
-            self.end_superseded(place, &newer);
+        if newer.version <= map.version {
+            return;
+        }
+        match over {
+            true => self.end_superseded(place, &newer),
+            false => self.input(place, Input::Map(newer)),
         }
     }
 

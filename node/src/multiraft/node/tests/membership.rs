@@ -9,6 +9,8 @@ use crate::{
     multiraft::govern::GovernError,
 };
 
+mod unfit;
+
 const META: GroupId = GroupId::META;
 
 impl Cluster {
