@@ -61,7 +61,8 @@ fn follows(before: &ConfState, after: &ConfState) -> bool {
     match (before.voters_outgoing.is_empty(), after.voters_outgoing.is_empty()) {
         (true, true) => {
             let learners = set(&before.learners).symmetric_difference(&set(&after.learners)).count();
-            old == new && learners == 1
+            // With none, the version alone was raised.
+            old == new && learners <= 1
         }
         (true, false) => {
             let swap = new.difference(&old).count() <= 1 && old.difference(&new).count() <= 1;
