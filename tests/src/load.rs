@@ -33,11 +33,8 @@ const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
 
 /// What all clients share.
 struct Shared {
-    addrs: Vec<SocketAddr>,
     clock: Clock,
     stop: AtomicBool,
-    /// Answered operations of each client.
-    answered: Vec<AtomicU64>,
     next_value: AtomicU64,
 }
 
@@ -45,6 +42,8 @@ struct Shared {
 pub struct Load {
     shared: Arc<Shared>,
     clients: Vec<JoinHandle<Told>>,
+    /// Answered operations of each client.
+    answered: Vec<Arc<AtomicU64>>,
 }
 
 /// What one client, or all of them, were told.
@@ -65,27 +64,29 @@ impl Load {
     /// Starts `clients` clients, spread over the nodes.
     #[must_use]
     pub fn start(addrs: Vec<SocketAddr>, clients: usize) -> Self {
-        let shared = Arc::new(Shared {
-            addrs,
-            clock: Clock::default(),
-            stop: AtomicBool::new(false),
-            answered: (0..clients).map(|_| AtomicU64::new(0)).collect(),
-            next_value: AtomicU64::new(1),
-        });
-        let start = |number| {
-            let client = Client::new(number, shared.clone());
-            thread::spawn(move || client.run())
-        };
-        let clients = (0..clients).map(start).collect();
-        Self { shared, clients }
+        let shared = Shared { clock: Clock::default(), stop: AtomicBool::new(false), next_value: AtomicU64::new(1) };
+        let mut load = Self { shared: Arc::new(shared), clients: Vec::new(), answered: Vec::new() };
+        load.add(addrs, clients);
+        load
+    }
+
+    /// Starts more clients, which know these nodes.
+    pub fn add(&mut self, addrs: Vec<SocketAddr>, clients: usize) {
+        let addrs: Arc<[SocketAddr]> = addrs.into();
+        for _ in 0..clients {
+            let answered = Arc::new(AtomicU64::new(0));
+            let client = Client::new(self.clients.len(), addrs.clone(), self.shared.clone(), answered.clone());
+            self.clients.push(thread::spawn(move || client.run()));
+            self.answered.push(answered);
+        }
     }
 
     /// Waits until every client has had `more` further answers.
     pub fn wait_answers(&self, more: u64) {
-        let count = |client: &AtomicU64| client.load(Ordering::Relaxed);
-        let goals: Vec<u64> = self.shared.answered.iter().map(|client| count(client) + more).collect();
+        let count = |client: &Arc<AtomicU64>| client.load(Ordering::Relaxed);
+        let goals: Vec<u64> = self.answered.iter().map(|client| count(client) + more).collect();
         wait_for("answers to every client", || {
-            let all = self.shared.answered.iter().zip(&goals).all(|(client, goal)| count(client) >= *goal);
+            let all = self.answered.iter().zip(&goals).all(|(client, goal)| count(client) >= *goal);
             all.then_some(())
         });
     }
@@ -191,7 +192,9 @@ pub fn connect(addr: SocketAddr) -> RedisResult<Connection> {
 /// One client.
 struct Client {
     number: usize,
+    addrs: Arc<[SocketAddr]>,
     shared: Arc<Shared>,
+    answered: Arc<AtomicU64>,
     draw: u64,
     attempts: usize,
     /// Since the last answer.
@@ -201,9 +204,18 @@ struct Client {
 }
 
 impl Client {
-    fn new(number: usize, shared: Arc<Shared>) -> Self {
-        let draw = number as u64 + 1;
-        Self { number, shared, draw, attempts: 0, failures: 0, last_answer: Instant::now(), told: Told::default() }
+    fn new(number: usize, addrs: Arc<[SocketAddr]>, shared: Arc<Shared>, answered: Arc<AtomicU64>) -> Self {
+        Self {
+            number,
+            addrs,
+            shared,
+            answered,
+            draw: number as u64 + 1,
+            attempts: 0,
+            failures: 0,
+            last_answer: Instant::now(),
+            told: Told::default(),
+        }
     }
 
     fn run(mut self) -> Told {
@@ -222,8 +234,7 @@ impl Client {
 
     /// The first attempt goes to this client's own node, each later one to the next.
     fn reconnect(&mut self) -> Option<Connection> {
-        let addrs = &self.shared.addrs;
-        let addr = addrs[(self.number + self.attempts) % addrs.len()];
+        let addr = self.addrs[(self.number + self.attempts) % self.addrs.len()];
         self.attempts += 1;
         match connect(addr) {
             Ok(connection) => Some(connection),
@@ -281,13 +292,13 @@ impl Client {
         self.told.longest_pause = self.told.longest_pause.max(now - self.last_answer);
         self.last_answer = now;
         self.failures = 0;
-        self.shared.answered[self.number].fetch_add(1, Ordering::Relaxed);
+        self.answered.fetch_add(1, Ordering::Relaxed);
     }
 
     fn failed(&mut self, doing: &str, error: &RedisError) {
         self.failures += 1;
         let closed = error.is_connection_dropped() || error.is_connection_refusal();
-        if closed && self.failures <= self.shared.addrs.len() {
+        if closed && self.failures <= self.addrs.len() {
             self.told.reconnects += 1;
             return;
         }

@@ -20,11 +20,13 @@ pub(crate) fn admin(cluster: &Cluster, place: usize, args: &[&str]) -> Result<St
 fn three_to_five_to_three() {
     let flags = ["--cluster-token", TOKEN];
     let mut cluster = Cluster::start("scale", 3, &flags);
-    let load = Load::start(cluster.resp(), CLIENTS);
+    let mut load = Load::start(cluster.resp(), CLIENTS - 16);
     load.wait_answers(50);
     cluster.add().start();
     cluster.add().start();
     cluster.wait_balanced(&[0, 1, 2, 3, 4], 3);
+    // Some clients are at the nodes that will go again.
+    load.add(cluster.resp(), 16);
     load.wait_answers(50);
 
     // The one is stopped and then removed; the other the other way round, as an operator does that scales down.
