@@ -34,6 +34,17 @@ pub enum Defect {
     Stopped,
 }
 
+impl Defect {
+    /// What ails the replica, as the end of a sentence about it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Corrupt => "is corrupt",
+            Self::Stopped => "has stopped",
+        }
+    }
+}
+
 /// One node.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct NodeHealth {

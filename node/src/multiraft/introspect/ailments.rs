@@ -26,6 +26,10 @@ pub fn ailments(map: &ClusterMap, governing: &Governing) -> Vec<String> {
             None => found.push(format!("{group}: no leader has reported")),
             Some(health) => found.extend(group_ailment(map, *group, set, health)),
         }
+        for at in &set.replicas {
+            let defect = governing.health.unfit.get(&at.replica);
+            found.extend(defect.map(|defect| format!("{group}: the replica on node {} {}", at.node, defect.name())));
+        }
     }
     for migration in map.migrations.values() {
         let (id, group, phase) = (migration.id, migration.group, migration.phase.name());

@@ -8,7 +8,7 @@ use crate::{
     },
     door_fixture::govern::{healthy, map},
     multiraft::introspect::ailments,
-    placement::PeerHealth,
+    placement::{Defect, PeerHealth},
     types::MigrationId,
 };
 
@@ -126,6 +126,12 @@ fn each_ailment_is_named() {
         }),
         "shard 0: its leader says nothing of the replica on node 3",
     );
+    let corrupt = |map: &mut ClusterMap, it: &mut Governing| {
+        let at = map.groups[&shard].replicas[0];
+        it.health.unfit.insert(at.replica, Defect::Corrupt);
+        assert_eq!(at.node, NodeId(1));
+    };
+    has(ill(corrupt), "shard 0: the replica on node 1 is corrupt");
     let (map, governing) = moving();
     has(ailments(&map, &governing), "migration 1 of shard 0 is in its phase add-learner");
 }
