@@ -11,6 +11,7 @@ use crate::{
 };
 
 mod apply;
+mod done;
 mod members;
 mod migrate;
 mod wire;

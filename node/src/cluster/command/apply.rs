@@ -1,6 +1,10 @@
 //! What each change does to the map. A pure function of (map, log time, change): every node has the same map after it.
 
-use super::{MetaCommand, Refused, members, migrate};
+use super::{
+    MetaCommand, Refused,
+    done::{Done, refuse},
+    members, migrate,
+};
 use crate::{
     cluster::map::{
         ClusterMap, SharedSettings,
@@ -11,23 +15,6 @@ use crate::{
 
 /// The most voters that a shard may be given: more only makes writes slower.
 pub const MAX_REPLICATION_FACTOR: u32 = 7;
-
-/// Whether a change found something to change; repeated, it succeeds and finds nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Done {
-    Changed,
-    Already,
-}
-
-impl Done {
-    pub(super) fn changed_if(changed: bool) -> Self {
-        if changed { Self::Changed } else { Self::Already }
-    }
-}
-
-pub(super) fn refuse<T>(reason: impl Into<String>) -> Result<T, Refused> {
-    Err(Refused::Reason(reason.into()))
-}
 
 /// Makes one change and raises the version by one, unless all is as the change wants it already.
 ///

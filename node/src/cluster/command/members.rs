@@ -2,7 +2,7 @@
 
 use super::{
     Refused,
-    apply::{Done, refuse},
+    done::{Done, refuse},
 };
 use crate::{
     cluster::map::{

@@ -5,7 +5,7 @@
 
 use super::{
     Incoming, Refused,
-    apply::{Done, refuse},
+    done::{Done, refuse},
 };
 use crate::{
     cluster::map::{ClusterMap, Left, MAX_META_VOTERS, MemberState, Migration, Phase, Reason, ReplicaAt, ReplicaSet},

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crema_api::v1::{self, form_request::Ask};
 
-use super::{Former, Promise, State, init::Ballot};
+use super::{Former, Promise, State, error::bound_elsewhere, init::Ballot};
 use crate::{
     cluster::map::ClusterMap,
     faults::Fault,
@@ -234,13 +234,6 @@ impl Promise {
             }
         }
     }
-}
-
-pub(super) fn bound_elsewhere(node: NodeId, proposer: NodeId, bound: Incarnation) -> String {
-    format!(
-        "node {node} has promised itself to incarnation {bound} of node {proposer}, which was restarted or runs \
-         twice; restart node {node} to free it"
-    )
 }
 
 fn exact_set(members: Vec<v1::FirstMember>) -> Result<BTreeMap<NodeId, Incarnation>, String> {

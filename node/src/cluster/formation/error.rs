@@ -1,4 +1,4 @@
-//! Why a node can't take part in forming. All of these are final: the process says so and ends.
+//! Why a node can't take part in forming. Every [`FormError`] is final: the process says so and ends.
 
 use crate::{
     cluster::{initial::SpecError, map::FeatureLevels},
@@ -60,4 +60,12 @@ pub enum FormError {
         /// What this binary supports.
         ours: FeatureLevels,
     },
+}
+
+/// Why a promise can't be given, or does not count: it was given to another life of the proposer.
+pub(super) fn bound_elsewhere(node: NodeId, proposer: NodeId, bound: Incarnation) -> String {
+    format!(
+        "node {node} has promised itself to incarnation {bound} of node {proposer}, which was restarted or runs \
+         twice; restart node {node} to free it"
+    )
 }

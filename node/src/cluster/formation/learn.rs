@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crema_api::v1;
 
-use super::{FormError, Former, Seen, State, answer::bound_elsewhere};
+use super::{FormError, Former, Seen, State, error::bound_elsewhere};
 use crate::{
     cluster::map::{ClusterMap, Member, MemberState, SUPPORTED_LEVELS, wire::member_from},
     types::{Incarnation, NodeId},
