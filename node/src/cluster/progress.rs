@@ -196,13 +196,17 @@ fn next_of_swap(
     stuck.then_some(MetaCommand::CancelMigration(migration.id))
 }
 
-/// Whether a majority of the voters that a swap makes is there.
+/// Whether a majority of the voters that a swap makes is there, with a state among them that is good, and who comes is.
 fn could_decide(map: &ClusterMap, set: &ReplicaSet, migration: &Migration, health: &Health) -> bool {
     let comes = |at: &&ReplicaAt| Some(at.replica) == migration.incoming && !migration.learner;
     let stays = |at: &&ReplicaAt| !at.learner && Some(at.replica) != migration.outgoing;
     let voters: Vec<_> = set.replicas.iter().filter(|at| comes(at) || stays(at)).collect();
-    let there = voters.iter().filter(|at| map.is_alive(at) && !is_silent(health, at.node)).count();
-    there * 2 > voters.len()
+    let is_there =
+        |at: &&&ReplicaAt| map.is_alive(at) && !health.is_stopped(at.replica) && !is_silent(health, at.node);
+    let there: Vec<_> = voters.iter().filter(is_there).collect();
+    let is_sound = |replica| !health.unfit.contains_key(&replica);
+    let sound = there.iter().any(|at| is_sound(at.replica)) && migration.incoming.is_none_or(is_sound);
+    sound && there.len() * 2 > voters.len()
 }
 
 fn advance(map: &ClusterMap, migration: &Migration, conf_version: u64) -> MetaCommand {

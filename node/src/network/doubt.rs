@@ -4,7 +4,9 @@
 //! A node that was cut off hears no newer map by itself: those that were its peers refuse it, or dial the life that has
 //! come after it; and those that came meanwhile it would not let in, although a leader may need its vote before it can
 //! send it anything. So peers without a session, and one that has one, are asked for their map now and then. Only a map
-//! that is newer than this node's says anything: a peer that is behind refuses a node that has just come back.
+//! that is newer than this node's says anything: a peer that is behind refuses a node that has just come back. This node
+//! acts by the map of a peer that it has a session with only: at the address of another one anybody may be by now, whose
+//! word can end this process and nothing more.
 
 use std::sync::Arc;
 
@@ -38,25 +40,31 @@ pub(super) async fn run<S: PeerSink>(shared: Arc<Shared>, sink: Arc<S>) {
 
 async fn look<S: PeerSink>(shared: &Shared, sink: &S, round: usize) {
     let asked = whom_to_ask(shared, round);
-    let seeker = Seeker { node: shared.members.node, incarnation: shared.members.incarnation };
-    for map in join_all(asked.iter().map(|address| ask_map(seeker, address))).await.into_iter().flatten() {
-        if map.uid == shared.members.uid && map.version > shared.members.version() {
-            shared.judge(&map);
-            if superseded(&map, shared.members.node, shared.members.incarnation).is_none() {
-                sink.map(map);
-            }
+    let (node, incarnation) = (shared.members.node, shared.members.incarnation);
+    let answers = join_all(asked.iter().map(|peer| ask_map(Seeker { node, incarnation }, &peer.address))).await;
+    for (peer, map) in asked.iter().zip(answers) {
+        let Ok(map) = map else { continue };
+        if map.uid != shared.members.uid || map.version <= shared.members.version() {
+            continue;
+        }
+        shared.judge(&map);
+        match superseded(&map, node, incarnation) {
+            None if peer.is_up() => sink.map(map),
+            // What it holds is replaced, if it did not give it away itself: it forwards from now on.
+            Some(Superseded { removed: true, .. }) => sink.map(map),
+            None | Some(Superseded { removed: false, .. }) => {}
         }
     }
 }
 
-/// The addresses of those without a session. While there are any, one of the others too: it may know of a node that is
-/// there and that this one does not know.
-fn whom_to_ask(shared: &Shared, round: usize) -> Vec<String> {
+/// Those without a session. While there are any, one of the others too: it may know of a node that is there and that
+/// this one does not know.
+fn whom_to_ask(shared: &Shared, round: usize) -> Vec<Arc<Peer>> {
     let peers = shared.members.peers();
     let living = peers.values().filter(|peer| !peer.life.is_cancelled());
     let (up, lost): (Vec<&Arc<Peer>>, Vec<&Arc<Peer>>) = living.partition(|peer| peer.is_up());
     let one = up.get(round % up.len().max(1)).filter(|_| !lost.is_empty());
-    lost.iter().chain(one).map(|peer| peer.address.clone()).collect()
+    lost.iter().chain(one).map(|peer| Arc::clone(peer)).collect()
 }
 
 /// Why the cluster has no place for this life of a node any more.

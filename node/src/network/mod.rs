@@ -54,7 +54,7 @@ use peer::Peer;
 use snapshot::{Pace, SnapshotBudget};
 
 /// How long a session with a node that was removed lasts on: it answers its last clients through it.
-const PARTING: Duration = Duration::from_secs(15);
+pub const PARTING: Duration = Duration::from_secs(15);
 
 /// What the network tells the runtime. Called from network tasks: no method may block a thread.
 pub trait PeerSink: Send + Sync + 'static {

@@ -25,6 +25,14 @@ pub struct Health {
     pub asked: BTreeSet<GroupId>,
 }
 
+impl Health {
+    /// Whether a replica takes no part in its group although its node does.
+    #[must_use]
+    pub fn is_stopped(&self, replica: ReplicaId) -> bool {
+        self.unfit.get(&replica) == Some(&Defect::Stopped)
+    }
+}
+
 /// What is wrong with a replica of a node that is well.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Defect {

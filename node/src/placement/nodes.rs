@@ -7,7 +7,7 @@ use crate::{
         command::MetaCommand,
         map::{ClusterMap, Member, MemberState, Migration, Phase, ReplicaAt, ReplicaSet},
     },
-    placement::{Defect, Health, planner::Planner},
+    placement::{Health, planner::Planner},
     types::{GroupId, NodeId, ReplicaId},
 };
 
@@ -57,7 +57,7 @@ pub(super) fn is_sound(map: &ClusterMap, health: &Health, at: &ReplicaAt) -> boo
 
 /// Whether a replica is alive and takes part in its group; a corrupt one does.
 fn votes(map: &ClusterMap, health: &Health, at: &ReplicaAt) -> bool {
-    map.is_alive(at) && health.unfit.get(&at.replica) != Some(&Defect::Stopped)
+    map.is_alive(at) && !health.is_stopped(at.replica)
 }
 
 /// Whether a replica can answer for its log: it votes, and its node is connected.

@@ -37,7 +37,7 @@ impl Planner<'_> {
             match self.settled(group, set) {
                 Ok(health) => self.repair_one(group, set, health, need),
                 Err(why) => {
-                    self.repairing |= !matches!(need, Need::Voter);
+                    self.repairing |= !matches!(need, Need::Voter) && self.sound_voters(set) > 0;
                     self.say_unsettled(group, set, why);
                 }
             }
@@ -48,7 +48,7 @@ impl Planner<'_> {
     fn need(&self, set: &ReplicaSet) -> Option<Need> {
         let lost = set.replicas.iter().filter(|at| !self.is_sound(at));
         let lost = lost.min_by_key(|at| (at.learner, self.map.is_alive(at), at.replica));
-        let voters = set.voters().filter(|at| self.is_sound(at)).count();
+        let voters = self.sound_voters(set);
         let wanted = self.wanted_voters();
         let stray = || set.replicas.iter().find(|at| at.learner).copied();
         match lost {
@@ -57,6 +57,10 @@ impl Planner<'_> {
             None if voters > wanted => Some(Need::Surplus),
             None => stray().map(Need::Stray),
         }
+    }
+
+    fn sound_voters(&self, set: &ReplicaSet) -> usize {
+        set.voters().filter(|at| self.is_sound(at)).count()
     }
 
     fn wanted_voters(&self) -> usize {
@@ -76,12 +80,13 @@ impl Planner<'_> {
     }
 
     fn replace(&mut self, group: GroupId, set: &ReplicaSet, lost: ReplicaAt) {
-        self.repairing = true;
-        let voters = set.voters().filter(|at| self.is_sound(at)).count();
-        // Nobody could bring a newcomer level, and each that is taken out is one less to look at.
+        let voters = self.sound_voters(set);
+        // Nobody could bring a newcomer level, and each that is taken out is one less to look at. The other groups need
+        // not wait for what only a person can mend.
         if voters == 0 {
             return self.waiting.say(group, "has no replica whose state is sound");
         }
+        self.repairing = true;
         if lost.learner || (voters >= self.wanted_voters() && self.survives(set, lost.replica)) {
             return self.take_out(group, lost);
         }

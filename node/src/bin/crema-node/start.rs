@@ -13,7 +13,7 @@ use crema::{
     grpc::ClusterToken,
     machine::store::{Capacity, EvictionPolicy},
     multiraft::node::{Limits, Timings},
-    network::Superseded,
+    network::{PARTING, Superseded},
     partitioning::NODE_SLOT_HASH,
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -162,8 +162,12 @@ pub(crate) async fn run(start: Start) -> anyhow::Result<()> {
         () = signals.recv() => None,
     };
     // A node that was removed is as sound as one that is stopped; any other superseded one can answer nobody.
-    let in_order = end.as_ref().is_none_or(|end| end.removed);
-    let linger = if in_order { start.linger } else { Duration::ZERO };
+    let linger = match &end {
+        None => start.linger,
+        // Its peers part with it soon, and it has then nobody to answer from.
+        Some(end) if end.removed => start.linger.min(PARTING / 2),
+        Some(_) => Duration::ZERO,
+    };
     tracing::info!(?linger, bound = ?start.shutdown_timeout, "stopping");
     let leave = tokio::time::timeout(start.shutdown_timeout, leave(node, resp, linger));
     tokio::select! {

@@ -14,7 +14,7 @@ use crate::{
     },
     consensus::ConfStep,
     partitioning::SlotHash,
-    placement::{GroupHealth, Health, NodeHealth, PeerHealth},
+    placement::{Defect, GroupHealth, Health, NodeHealth, PeerHealth},
     types::{ClusterUid, GroupId, Incarnation, MigrationId, NodeId, ReplicaId},
 };
 
@@ -304,6 +304,27 @@ fn a_swap_whose_voters_could_not_decide_is_called_off() {
     let end = next_step(&map, &only(&map), &half_silent(voters, 1)).expect("the end");
     run(&mut map, &end);
     assert!(map.migrations.is_empty() && map.groups[&SHARD].get(ReplicaId(7)).is_some());
+}
+
+#[test]
+fn nobody_votes_who_is_known_to_be_unfit() {
+    let map = swap_in(Phase::JointSwap);
+    let before = || health(conf(&[5, 6, 7], &[8], &[]), 1_000, false);
+    let next_with = |unfit: &[(u64, Defect)]| {
+        let unfit = unfit.iter().map(|(replica, defect)| (ReplicaId(*replica), *defect)).collect();
+        next_step(&map, &only(&map), &Health { unfit, ..before() })
+    };
+    let cancel = Some(MetaCommand::CancelMigration(MigrationId(1)));
+    assert_eq!(next_with(&[]), None);
+    assert_eq!(next_with(&[(5, Defect::Corrupt), (6, Defect::Corrupt)]), None, "8 is sound, and they vote");
+    assert_eq!(next_with(&[(8, Defect::Corrupt)]), cancel);
+    assert_eq!(next_with(&[(5, Defect::Stopped), (6, Defect::Stopped)]), cancel, "8 alone is no majority");
+    // Whom 7 leaves behind has nothing to go on with.
+    let map = removal();
+    let unfit = [(ReplicaId(5), Defect::Corrupt), (ReplicaId(6), Defect::Corrupt)].into();
+    let mut last = Health { unfit, ..health(conf(&[5, 6, 7], &[], &[]), 1, false) };
+    last.groups.get_mut(&SHARD).expect("the shard").conf_version = 0;
+    assert_eq!(next_step(&map, &only(&map), &last), cancel);
 }
 
 #[test]

@@ -54,10 +54,10 @@ impl<N: Administer> AdminService<N> {
         check_version(&map, version)?;
         match map.migrations.get(&id) {
             None => declined(format!("there is no migration {id} under way")),
-            Some(found) if found.phase >= Phase::JointSwap => declined(format!(
+            Some(found) if found.phase > Phase::JointSwap => declined(format!(
                 "migration {id} is in its phase {}; it can be cancelled until {} is over",
                 found.phase.name(),
-                Phase::CatchUp.name()
+                Phase::JointSwap.name()
             )),
             Some(_) => Ok(changed(&*self.commit(MetaCommand::CancelMigration(id), version).await?)),
         }

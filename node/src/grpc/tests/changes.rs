@@ -161,7 +161,7 @@ async fn a_shard_is_moved_and_the_move_cancelled() {
     client.cancel_migration(cancel(1)).await.unwrap();
     assert_eq!(door.node.take_committed(), [MetaCommand::CancelMigration(MigrationId(1))]);
     door.node.edit_map(|map| map.migrations.get_mut(&MigrationId(1)).unwrap().phase = Phase::LeaveJoint);
-    let late = "migration 1 is in its phase leave-joint; it can be cancelled until catch-up is over";
+    let late = "migration 1 is in its phase leave-joint; it can be cancelled until joint-swap is over";
     declined(&door, client.cancel_migration(cancel(1)).await, late);
 }
 

@@ -267,7 +267,9 @@ impl<S: EntryStore> Node<S> {
         {
             return self.out.governed(Some(ticket), Err(Refused::Reason(reason).into()));
         }
-        if let (MetaCommand::Prefer { group, .. }, Some(governor)) = (&command, &mut self.governor) {
+        if let (MetaCommand::Prefer { group, .. }, Some(governor)) = (&command, &mut self.governor)
+            && self.map.groups.contains_key(group)
+        {
             governor.asked.insert(*group, self.tick + ASKED_TICKS);
         }
         self.submit_change(Change { asker: Some(ticket), command, expected_version, deadline_ms });

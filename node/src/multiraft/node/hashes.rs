@@ -87,6 +87,11 @@ impl Hashes {
         self.voters = voters;
     }
 
+    /// Whether another replica has said that it is corrupt.
+    pub(super) fn is_corrupt(&self, replica: ReplicaId) -> bool {
+        self.corrupt.contains(&replica)
+    }
+
     fn note(&mut self, index: LogIndex, replica: ReplicaId, hash: u128) {
         self.reports.entry(index).or_default().insert(replica, hash);
         while self.reports.len() > KEPT_INDEXES {

@@ -271,7 +271,10 @@ impl<S: EntryStore> Node<S> {
     }
 
     pub(super) fn on_beat(&mut self, now: Now, from: NodeId, beat: &v1::LaneBeat) {
-        self.clock.hear(from, crate::types::Timestamp(beat.wall_ms), now);
+        // Who was removed is still there for a while, but no member of the majority of clocks.
+        if self.map.incarnation_of(from).is_some() {
+            self.clock.hear(from, crate::types::Timestamp(beat.wall_ms), now);
+        }
         if beat.leaving {
             self.out.leaving.insert(from);
         }

@@ -111,8 +111,9 @@ impl<S: EntryStore> Group<S> {
         }
     }
 
-    /// Whether the voters that a step leaves can decide: a majority of them answers now. A joint configuration without
-    /// one could neither be left nor taken back; until it begins, the group works on as it is.
+    /// Whether the voters that a step leaves can decide: a majority of them answers now, and not all of them are known
+    /// to be corrupt. A joint configuration without one could neither be left nor taken back; until it begins, the
+    /// group works on as it is.
     fn could_go_on(&self, step: ConfStep, env: &Env<'_>) -> bool {
         let ConfStep::EnterJoint { add, remove } = step else { return true };
         let voters: BTreeSet<ReplicaId> =
@@ -123,7 +124,11 @@ impl<S: EntryStore> Group<S> {
         };
         let progress = self.replica.progress();
         let here = progress.iter().filter(|peer| voters.contains(&peer.0) && active(peer)).count();
-        here * 2 > voters.len()
+        let is_corrupt = |voter: &ReplicaId| match *voter == self.own() {
+            true => !self.health.is_serving(),
+            false => self.hashes.is_corrupt(*voter),
+        };
+        here * 2 > voters.len() && !voters.iter().all(is_corrupt)
     }
 
     /// This leader is to go: whoever has most of the log takes over, of those that stay.

@@ -137,6 +137,20 @@ fn a_node_that_lacks_a_peer_hears_of_a_newer_map_from_another() {
     two.served.runtime.block_on(heard).expect("it asks a peer that it has a session with");
 }
 
+/// Its replicas are replaced by then: it must not go on with them.
+#[test]
+fn a_node_that_was_removed_while_it_was_cut_off_hears_of_it() {
+    let (one, two, map) = pair(&settings());
+    let first = two.sink.wait_up(1);
+    let down = changed(&map, |map| member(map, 2).state = MemberState::Down);
+    one.set_map(&down);
+    two.sink.wait_down(first);
+    let removed = changed(&down, |map| member(map, 2).state = MemberState::Removed);
+    one.set_map(&removed);
+    let heard = async { tokio::time::timeout(PATIENCE, two.sink.heard_of(removed.version)).await };
+    two.served.runtime.block_on(heard).expect("it asks the peers that it has lost");
+}
+
 /// The leader of the meta group, as far as joining goes.
 struct Leader {
     map: Mutex<ClusterMap>,

@@ -201,16 +201,19 @@ impl World<'_> {
             return;
         }
         let other = self.draw.below(self.hosts.len() as u64) as Place;
-        let lacks = other != place && !self.net.is_connected(place, other) && self.net.is_open(place, other);
-        let Some(node) = self.hosts[other].node.as_ref().filter(|_| lacks) else { return };
+        let is_lost = |peer: Place| peer != place && !self.net.is_connected(place, peer);
+        let asks = other != place && self.net.is_open(place, other) && (0..self.hosts.len()).any(is_lost);
+        let Some(node) = self.hosts[other].node.as_ref().filter(|_| asks) else { return };
         let newer = node.map().clone();
         let over = newer.incarnation_of(node_id(place)) != Some(self.hosts[place].incarnation);
         if newer.version <= map.version {
             return;
         }
-        match over {
-            true => self.end_superseded(place, &newer),
-            false => self.input(place, Input::Map(newer)),
+        // Who answers without a session may be anybody: its map is not acted by.
+        match (over, is_lost(other)) {
+            (true, true) => self.end_superseded(place, &newer),
+            (false, true) => {}
+            (_, false) => self.input(place, Input::Map(newer)),
         }
     }
 
