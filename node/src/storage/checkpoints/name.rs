@@ -20,6 +20,17 @@ pub struct CheckpointId {
     pub index: LogIndex,
 }
 
+impl CheckpointId {
+    /// What the name of a published checkpoint says; `None` for any other name.
+    #[must_use]
+    pub fn of_file_name(name: &str) -> Option<Self> {
+        match FileName::parse(name)? {
+            FileName::Published(id) => Some(id),
+            FileName::Draft(..) | FileName::Damaged(_) => None,
+        }
+    }
+}
+
 impl fmt::Display for CheckpointId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { group, replica, index } = self;
@@ -82,6 +93,8 @@ fn names_are_read_back_and_others_are_not_ours() {
     for name in [FileName::Published(id), FileName::Draft(id, 9), FileName::Damaged(id)] {
         assert_eq!(FileName::parse(&name.to_string()), Some(name));
     }
+    assert_eq!(CheckpointId::of_file_name(&FileName::Published(id).to_string()), Some(id));
+    assert_eq!(CheckpointId::of_file_name(&FileName::Damaged(id).to_string()), None);
     assert_eq!(FileName::Draft(id, 9).to_string(), "g4-r17-i18446744073709551615.mcrs.9.tmp");
     for other in [
         "",

@@ -49,21 +49,38 @@ fn two_captures_at_once_are_published_each_by_itself() {
 fn what_is_abandoned_or_forgotten_leaves_nothing() {
     let files = Arc::<FaultyFiles>::default();
     let (writer, manager, reports) = started(&files, config());
-    for index in [5, 6] {
+    let sinks = [5, 6].map(|index| {
         let sink = writer.begin(id(index));
         pieces(index).into_iter().for_each(|piece| sink.write(piece));
-        if index == 5 { sink.publish() } else { drop(sink) }
-    }
+        sink
+    });
+    let [published, abandoned] = sinks;
+    published.publish();
+    drop(abandoned);
     writer.forget(OWNER.group, OWNER.replica);
+    // First in, first out: when this one is reported, the rest is done.
+    let other = Owner { replica: ReplicaId(18), ..OWNER };
+    let last = writer.begin(CheckpointId { replica: other.replica, ..id(1) });
+    pieces_of(&other, 1, 3, Compression::Lz4).into_iter().for_each(|piece| last.write(piece));
+    last.publish();
+    let reported = [(); 2].map(|()| reports.recv_timeout(PATIENCE).expect("a report").id.index.0);
+    assert_eq!(reported, [5, 1]);
+    assert_eq!(files.names(), ["g3-r18-i1.mcrs"]);
+    assert_eq!(newest(&manager), None);
+}
+
+#[test]
+fn a_writer_that_stops_removes_what_is_unfinished() {
+    let files = Arc::<FaultyFiles>::default();
+    let (writer, _, reports) = started(&files, config());
     let unfinished = writer.begin(id(7));
     unfinished.write(pieces(7)[0].clone());
     drop(writer);
-    assert_eq!(reports.iter().map(|report| report.id.index.0).collect::<Vec<_>>(), [5]);
     assert!(files.names().is_empty(), "{:?}", files.names());
-    assert_eq!(newest(&manager), None);
-    // The writer is gone: nobody waits for it.
+    // Nobody waits for a writer that is gone.
     unfinished.write(pieces(7)[1].clone());
     unfinished.publish();
+    assert!(reports.recv().is_err());
 }
 
 #[test]

@@ -114,7 +114,7 @@ impl FaultyFiles {
             Survives::NamesAndHalf => (inode.synced + inode.bytes.len()) / 2,
             Survives::Everything => inode.bytes.len(),
         };
-        let after = Self::default();
+        let after = Arc::new(Self::default());
         for (path, inode) in names {
             let inode = &state.inodes[*inode];
             after.put(&path.to_string_lossy(), &inode.bytes[..keep(inode)]);

@@ -17,13 +17,10 @@ fn golden() -> [(CheckpointId, Compression); 2] {
 }
 
 fn write_missing() {
-    let manager = CheckpointManager::open(CheckpointConfig::new(folder())).expect("the folder");
     for (id, compression) in golden() {
-        if !manager.list().expect("a listing").iter().any(|file| file.id == id) {
-            let mut draft = manager.begin(id).expect("a draft");
-            let pieces = pieces_of(&OWNER, id.index.0, 3, compression);
-            pieces.iter().for_each(|piece| draft.write(piece).expect("written"));
-            draft.publish().expect("published");
+        let path = folder().join(format!("g3-r17-i{}.mcrs", id.index));
+        if !path.exists() {
+            fs::write(path, pieces_of(&OWNER, id.index.0, 3, compression).concat()).expect("written");
         }
     }
 }
