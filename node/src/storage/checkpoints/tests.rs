@@ -16,14 +16,14 @@ use super::{
     LoadError, Owner, Published, ReadError, Recovered, Report, Step,
 };
 use crate::{
-    checkpoint::{Compression, Encoder, Head},
+    checkpoint::{Compression, ConfState, Encoder, Head, Peer},
     machine::{
         capture::MachineHead,
         codec::FEATURE_LEVEL,
         hash::StateHash,
         store::{Entry, weight},
     },
-    types::{ClusterUid, GroupId, LogIndex, ReplicaId, Term, Version},
+    types::{ClusterUid, GroupId, Incarnation, LogIndex, NodeId, ReplicaId, Term, Timestamp, Version},
 };
 use faulty::FaultyFiles;
 
@@ -36,7 +36,10 @@ fn id(index: u64) -> CheckpointId {
 /// The pieces of a checkpoint of `entries` entries whose values tell its index.
 fn pieces_of(owner: &Owner, index: u64, entries: u64, compression: Compression) -> Vec<Bytes> {
     let entries: Vec<_> = (0..entries)
-        .map(|n| Arc::new(Entry::new(format!("key {n}").as_bytes(), format!("{index}").as_bytes(), Version(n), None)))
+        .map(|n| {
+            let expires_at = (n == 1).then_some(Timestamp(9_000));
+            Arc::new(Entry::new(format!("key {n}").as_bytes(), index.to_string().as_bytes(), Version(n), expires_at))
+        })
         .collect();
     let mut hash = StateHash::default();
     entries.iter().for_each(|entry| hash.add(entry));
@@ -46,6 +49,18 @@ fn pieces_of(owner: &Owner, index: u64, entries: u64, compression: Compression) 
         group: owner.group,
         generation: owner.generation,
         feature_level: FEATURE_LEVEL,
+        conf: ConfState {
+            voters: vec![ReplicaId(17), ReplicaId(18)],
+            learners: vec![ReplicaId(19)],
+            ..ConfState::default()
+        },
+        conf_version: 9,
+        peers: vec![Peer {
+            replica: ReplicaId(17),
+            node: NodeId(1),
+            incarnation: Incarnation(0xabc),
+            address: "node-0:7000".to_owned(),
+        }],
         machine: MachineHead {
             applied: LogIndex(index),
             last_version: Version(1_000),

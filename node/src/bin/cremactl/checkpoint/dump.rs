@@ -4,13 +4,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use crema::{
-    checkpoint::{Head, Part},
+    checkpoint::{Head, Part, Peer},
     machine::store::Entry,
     storage::checkpoints::{CheckpointReader, DiskFiles},
+    types::{GroupId, ReplicaId},
 };
 use serde::Serialize;
 
-use super::{OutputArgs, group_name};
+use super::OutputArgs;
 use crate::{
     Answer,
     format::{bytes, list, or_dash},
@@ -44,7 +45,8 @@ struct Dumped {
 #[derive(Default, Serialize)]
 struct HeadShown {
     cluster: String,
-    group: String,
+    group: u32,
+    shard: Option<u32>,
     generation: u64,
     index: u64,
     term: u64,
@@ -105,10 +107,11 @@ impl Dump {
 
 impl From<Head> for HeadShown {
     fn from(head: Head) -> Self {
-        let ids = |replicas: &[crema::types::ReplicaId]| replicas.iter().map(|id| id.0).collect();
+        let ids = |replicas: &[ReplicaId]| replicas.iter().map(|id| id.0).collect();
         Self {
             cluster: head.cluster.to_string(),
-            group: group_name(head.group),
+            group: head.group.0,
+            shard: head.group.shard(),
             generation: head.generation,
             index: head.index().0,
             term: head.term.0,
@@ -129,9 +132,9 @@ impl From<Head> for HeadShown {
     }
 }
 
-impl From<crema::checkpoint::Peer> for PeerShown {
-    fn from(peer: crema::checkpoint::Peer) -> Self {
-        let crema::checkpoint::Peer { replica, node, incarnation, address } = peer;
+impl From<Peer> for PeerShown {
+    fn from(peer: Peer) -> Self {
+        let Peer { replica, node, incarnation, address } = peer;
         Self { replica: replica.0, node: node.0, incarnation: incarnation.to_string(), address }
     }
 }
@@ -149,10 +152,11 @@ impl From<&Entry> for EntryShown {
 
 fn dump_text(dumped: &Dumped) -> String {
     let head = &dumped.head;
-    let peers = head.peers.iter().map(|peer| format!("{} on node {} ({})", peer.replica, peer.node, peer.address));
+    let peer = |peer: &PeerShown| format!("{} on node {} ({})", peer.replica, peer.node, peer.address);
+    let peers = head.peers.iter().map(peer).collect::<Vec<_>>().join(", ");
     let lines = [
         ("cluster", head.cluster.clone()),
-        ("group", format!("{}, generation {}", head.group, head.generation)),
+        ("group", format!("{}, generation {}", GroupId(head.group), head.generation)),
         ("index", format!("{}, term {}", head.index, head.term)),
         ("feature level", head.feature_level.to_string()),
         ("configuration", head.conf_version.to_string()),
@@ -160,7 +164,7 @@ fn dump_text(dumped: &Dumped) -> String {
         ("learners", list(&head.learners)),
         ("leaving", list(&head.voters_outgoing)),
         ("learners next", list(&head.learners_next)),
-        ("replicas", peers.collect::<Vec<_>>().join(", ")),
+        ("replicas", or_dash(Some(peers).filter(|peers| !peers.is_empty()), |peers| peers)),
         ("log time", head.log_time_ms.to_string()),
         ("last version", head.last_version.to_string()),
         ("entries", format!("{}, {}", head.entries, bytes(head.weight_bytes))),

@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use crema::storage::checkpoints::{CheckpointFile, CheckpointReader, DiskFiles, scan};
+use crema::{
+    storage::checkpoints::{CheckpointFile, CheckpointReader, DiskFiles, scan},
+    types::GroupId,
+};
 use serde::Serialize;
 
 use super::{Named, OutputArgs, in_a_line};
@@ -73,7 +76,7 @@ fn list_table(rows: &[Row]) -> String {
     let cells = |row: &Row| {
         let head = row.head.as_ref();
         vec![
-            row.named.group.clone(),
+            GroupId(row.named.group).to_string(),
             row.named.replica.to_string(),
             row.named.index.to_string(),
             or_dash(head, |head| head.term.to_string()),

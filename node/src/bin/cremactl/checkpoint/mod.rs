@@ -10,7 +10,7 @@ mod tests;
 
 use anyhow::Context;
 use clap::{Args, Subcommand};
-use crema::{storage::checkpoints::CheckpointId, types::GroupId};
+use crema::storage::checkpoints::CheckpointId;
 use serde::Serialize;
 
 use crate::{Answer, Output};
@@ -65,15 +65,13 @@ impl OutputArgs {
     }
 }
 
-/// `shard 3` takes the place of a number: group numbers are not shard numbers, and nobody should have to know.
-fn group_name(group: GroupId) -> String {
-    group.to_string()
-}
-
 /// Whose and of which index, as a name says.
 #[derive(Serialize)]
 struct Named {
-    group: String,
+    /// As in file names.
+    group: u32,
+    /// Absent for the meta group.
+    shard: Option<u32>,
     replica: u64,
     index: u64,
 }
@@ -81,7 +79,7 @@ struct Named {
 impl From<CheckpointId> for Named {
     fn from(id: CheckpointId) -> Self {
         let CheckpointId { group, replica, index } = id;
-        Self { group: group_name(group), replica: replica.0, index: index.0 }
+        Self { group: group.0, shard: group.shard(), replica: replica.0, index: index.0 }
     }
 }
 
