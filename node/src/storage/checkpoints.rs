@@ -13,6 +13,7 @@ mod config;
 mod draft;
 mod error;
 mod files;
+mod index;
 mod load;
 mod name;
 mod pace;
@@ -30,6 +31,8 @@ use std::{
     },
 };
 
+use parking_lot::Mutex;
+
 pub use self::{
     background::{BackgroundWriter, CheckpointSink, Report},
     config::CheckpointConfig,
@@ -40,7 +43,7 @@ pub use self::{
     name::CheckpointId,
     read::CheckpointReader,
 };
-use self::{error::Attempt, name::FileName};
+use self::{error::Attempt, index::Index, name::FileName};
 use crate::types::{GroupId, LogIndex, ReplicaId};
 
 /// How many checkpoints of a replica are kept.
@@ -69,6 +72,7 @@ pub struct CheckpointManager {
 struct Shared {
     config: CheckpointConfig,
     files: Arc<dyn Files>,
+    index: Mutex<Index>,
     /// Set when a sync has failed: what is on the disk is no longer known, and a later sync that succeeds proves nothing.
     poisoned: AtomicBool,
     /// Names drafts apart.
@@ -89,16 +93,9 @@ impl CheckpointManager {
     /// # Errors
     /// As [`open`](Self::open).
     pub fn open_with(config: CheckpointConfig, files: Arc<dyn Files>) -> Result<Self, CheckpointError> {
-        let (poisoned, drafts) = (AtomicBool::new(false), AtomicU64::new(0));
-        let manager = Self { shared: Arc::new(Shared { config, files, poisoned, drafts }) };
-        let dir = manager.dir();
-        manager.shared.files.create_dir(dir).during(Step::CreateDirectory, dir)?;
-        for (name, _) in manager.shared.names()? {
-            match name {
-                FileName::Draft(..) => manager.shared.remove(&name)?,
-                FileName::Published(_) | FileName::Damaged(_) => {}
-            }
-        }
+        let (index, poisoned, drafts) = (Mutex::default(), AtomicBool::new(false), AtomicU64::new(0));
+        let manager = Self { shared: Arc::new(Shared { config, files, index, poisoned, drafts }) };
+        manager.shared.take_stock()?;
         Ok(manager)
     }
 
@@ -133,23 +130,20 @@ impl CheckpointManager {
 
     /// The replicas that any file here belongs to. Those that this node no longer has are to be
     /// [forgotten](Self::forget).
-    ///
-    /// # Errors
-    /// When the directory can't be listed.
-    pub fn replicas(&self) -> Result<BTreeSet<(GroupId, ReplicaId)>, CheckpointError> {
-        Ok(self.shared.names()?.into_iter().map(|(name, _)| (name.id().group, name.id().replica)).collect())
+    #[must_use]
+    pub fn replicas(&self) -> BTreeSet<(GroupId, ReplicaId)> {
+        self.shared.index.lock().replicas()
     }
 
     /// Removes every file of a replica that was destroyed. Drafts of it must be over: give a [`BackgroundWriter`] the
     /// task where there is one.
     ///
     /// # Errors
-    /// When the directory can't be listed, or a file not removed.
+    /// When a file can't be removed.
     pub fn forget(&self, group: GroupId, replica: ReplicaId) -> Result<(), CheckpointError> {
-        for (name, _) in self.shared.names_of(group, replica)? {
-            self.shared.remove(&name)?;
-        }
-        Ok(())
+        let published = self.shared.published(group, replica).into_iter().map(FileName::Published);
+        let damaged = self.shared.damaged(group, replica).into_iter().map(FileName::Damaged);
+        published.chain(damaged).try_for_each(|name| self.shared.remove(name))
     }
 
     /// The newest sound checkpoint of a replica, whole, and what was found damaged on the way to it. Damaged files are
@@ -158,8 +152,8 @@ impl CheckpointManager {
     /// Whether the log goes on from it without a gap is for the caller to see (PROTOCOL 17).
     ///
     /// # Errors
-    /// [`LoadError`]: when the directory can't be read, or a file is not for this build or this cluster. An older file
-    /// is no way out of these.
+    /// [`LoadError`]: when a file can't be opened or set aside, or is not for this build or this cluster. An older file is
+    /// no way out of these.
     pub fn newest(&self, owner: &Owner) -> Result<Recovered, LoadError> {
         self.shared.newest(owner)
     }
@@ -185,56 +179,64 @@ impl Shared {
         self.config.dir.join(name.to_string())
     }
 
-    /// Our files in the directory with their lengths.
-    fn names(&self) -> Result<Vec<(FileName, u64)>, CheckpointError> {
-        let listed = self.files.list(&self.config.dir).during(Step::List, &self.config.dir)?;
-        Ok(listed.into_iter().filter_map(|file| Some((FileName::parse(&file.name)?, file.bytes))).collect())
-    }
-
-    fn names_of(&self, group: GroupId, replica: ReplicaId) -> Result<Vec<(FileName, u64)>, CheckpointError> {
-        let mut names = self.names()?;
-        names.retain(|(name, _)| (name.id().group, name.id().replica) == (group, replica));
-        Ok(names)
+    /// Makes the directory, learns what is in it, and removes drafts that a crash has left.
+    fn take_stock(&self) -> Result<(), CheckpointError> {
+        let dir = &self.config.dir;
+        self.files.create_dir(dir).during(Step::CreateDirectory, dir)?;
+        for listed in self.files.list(dir).during(Step::List, dir)? {
+            match FileName::parse(&listed.name) {
+                Some(name @ FileName::Draft(..)) => self.remove(name)?,
+                Some(name @ (FileName::Published(_) | FileName::Damaged(_))) => self.index.lock().add(name),
+                None => {}
+            }
+        }
+        Ok(())
     }
 
     /// The published checkpoints of a replica, the newest first.
-    fn published(&self, group: GroupId, replica: ReplicaId) -> Result<Vec<CheckpointId>, CheckpointError> {
-        let mut ids: Vec<_> = self
-            .names_of(group, replica)?
-            .into_iter()
-            .filter_map(|(name, _)| match name {
-                FileName::Published(id) => Some(id),
-                FileName::Draft(..) | FileName::Damaged(_) => None,
-            })
-            .collect();
-        ids.sort_unstable_by(|a, b| b.cmp(a));
-        Ok(ids)
+    fn published(&self, group: GroupId, replica: ReplicaId) -> Vec<CheckpointId> {
+        self.index.lock().published(group, replica)
+    }
+
+    fn damaged(&self, group: GroupId, replica: ReplicaId) -> Vec<CheckpointId> {
+        self.index.lock().damaged(group, replica)
+    }
+
+    /// Gives a file another name.
+    fn rename(&self, from: FileName, to: FileName) -> Result<(), CheckpointError> {
+        let (old, new) = (self.path(&from), self.path(&to));
+        self.files.rename(&old, &new).during(Step::Rename, &new)?;
+        let mut index = self.index.lock();
+        index.remove(from);
+        index.add(to);
+        Ok(())
     }
 
     /// Removes a file; one that is gone already is no error.
-    fn remove(&self, name: &FileName) -> Result<(), CheckpointError> {
-        let path = self.path(name);
+    fn remove(&self, name: FileName) -> Result<(), CheckpointError> {
+        let path = self.path(&name);
         match self.files.remove(&path) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error).during(Step::Remove, &path),
-            Ok(()) | Err(_) => Ok(()),
+            Ok(()) | Err(_) => {
+                self.index.lock().remove(name);
+                Ok(())
+            }
         }
     }
 
-    /// Removes what the newest checkpoints of a replica have made useless, and says up to where its log is. It is in
-    /// no hurry: what can't be removed now is tried again after the next checkpoint.
-    fn prune(&self, group: GroupId, replica: ReplicaId) -> Result<Option<LogIndex>, CheckpointError> {
-        let published = self.published(group, replica)?;
-        for id in published.iter().skip(KEPT) {
-            self.remove(&FileName::Published(*id))?;
-        }
-        let Some(oldest) = published.get(KEPT - 1) else { return Ok(None) };
-        for (name, _) in self.names_of(group, replica)? {
-            match name {
-                FileName::Damaged(_) => self.remove(&name)?,
-                FileName::Published(_) | FileName::Draft(..) => {}
+    /// Removes what the newest checkpoints of a replica have made useless, and says up to where they make its log so.
+    /// There is no hurry: what can't be removed now is tried again after the next checkpoint.
+    fn prune(&self, group: GroupId, replica: ReplicaId) -> Option<LogIndex> {
+        let published = self.published(group, replica);
+        let oldest = published.get(KEPT - 1)?;
+        let useless = published.iter().skip(KEPT).copied().map(FileName::Published);
+        let damaged = self.damaged(group, replica).into_iter().map(FileName::Damaged);
+        for name in useless.chain(damaged) {
+            if let Err(error) = self.remove(name) {
+                tracing::warn!(%group, error = &error as &dyn std::error::Error, "an old checkpoint stays for now");
             }
         }
-        Ok(Some(oldest.index))
+        Some(oldest.index)
     }
 
     /// Notes a failure after which nothing on the disk is certain.

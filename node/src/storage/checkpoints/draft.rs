@@ -51,7 +51,7 @@ impl Draft {
         let name = FileName::Draft(id, shared.drafts.fetch_add(1, Ordering::Relaxed));
         let path = shared.path(&name);
         let file = shared.files.create(&path).during(Step::Create, &path)?;
-        let head = HeadCheck::Reading(Box::new(Decoder::new()));
+        let head = HeadCheck::Reading(Box::default());
         Ok(Self { shared, id, name, file, head, bytes: 0, unsynced: 0, published: false })
     }
 
@@ -89,17 +89,12 @@ impl Draft {
             HeadCheck::Reading(_) => return Err(CheckpointError::OtherHead { id: self.id }),
         }
         self.sync()?;
-        let (draft, published) = (self.path(), self.shared.path(&FileName::Published(self.id)));
-        let renamed = self.shared.files.rename(&draft, &published).during(Step::Rename, &published);
-        self.certain(renamed)?;
+        self.certain(self.shared.rename(self.name, FileName::Published(self.id)))?;
         self.published = true;
         let dir = &self.shared.config.dir;
         let synced = self.shared.files.sync_dir(dir).during(Step::SyncDirectory, dir);
         self.certain(synced)?;
-        let log_until = self.shared.prune(self.id.group, self.id.replica).unwrap_or_else(|error| {
-            tracing::warn!(id = %self.id, %error, "older checkpoints could not be removed; tried again after the next");
-            None
-        });
+        let log_until = self.shared.prune(self.id.group, self.id.replica);
         Ok(Published { id: self.id, bytes: self.bytes, log_until })
     }
 
@@ -137,7 +132,7 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         if !self.published
-            && let Err(error) = self.shared.remove(&self.name)
+            && let Err(error) = self.shared.remove(self.name)
         {
             tracing::warn!(id = %self.id, %error, "an unfinished checkpoint could not be removed; the next start does it");
         }

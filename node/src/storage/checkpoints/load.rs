@@ -1,8 +1,6 @@
 //! Finds the newest sound checkpoint of a replica, and falls back to the older.
 
-use super::{
-    CheckpointError, CheckpointId, CheckpointReader, ReadError, Shared, Step, error::Attempt, name::FileName,
-};
+use super::{CheckpointError, CheckpointId, CheckpointReader, ReadError, Shared, name::FileName};
 use crate::{
     checkpoint::{Head, Part},
     machine::store::Entry,
@@ -55,11 +53,11 @@ pub struct Damage {
 /// Why a replica's checkpoints can't be looked for at all. The node must not start on them.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// The directory can't be read, or a damaged file not set aside.
-    #[error("look for the checkpoints of {group}")]
-    Directory {
-        /// Whose.
-        group: GroupId,
+    /// A damaged file can't be set aside.
+    #[error("set the damaged {id} aside")]
+    SetAside {
+        /// Which.
+        id: CheckpointId,
         /// Why.
         #[source]
         source: CheckpointError,
@@ -96,9 +94,8 @@ pub enum LoadError {
 
 impl Shared {
     pub(super) fn newest(&self, owner: &Owner) -> Result<Recovered, LoadError> {
-        let directory = |source| LoadError::Directory { group: owner.group, source };
         let mut damaged = Vec::new();
-        for id in self.published(owner.group, owner.replica).map_err(directory)? {
+        for id in self.published(owner.group, owner.replica) {
             match self.load(id, owner) {
                 Ok(checkpoint) if checkpoint.head.cluster != owner.cluster => {
                     let found = checkpoint.head.cluster;
@@ -113,7 +110,9 @@ impl Shared {
                     | ReadError::DamagedVersion { .. }
                     | ReadError::Misplaced { .. }),
                 ) => {
-                    self.set_aside(id).map_err(directory)?;
+                    // It must not count as one of the two that are kept; it stays for people to look at.
+                    self.rename(FileName::Published(id), FileName::Damaged(id))
+                        .map_err(|source| LoadError::SetAside { id, source })?;
                     damaged.push(Damage { id, error });
                 }
             }
@@ -143,11 +142,5 @@ impl Shared {
             Some((what, _)) => Err(misplaced(what)),
             None => Ok(LoadedCheckpoint { id, head, entries }),
         }
-    }
-
-    /// A damaged file must not count as one of the two that are kept; it stays for people to look at.
-    fn set_aside(&self, id: CheckpointId) -> Result<(), CheckpointError> {
-        let (from, to) = (self.path(&FileName::Published(id)), self.path(&FileName::Damaged(id)));
-        self.files.rename(&from, &to).during(Step::Rename, &from)
     }
 }
