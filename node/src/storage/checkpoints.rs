@@ -83,7 +83,7 @@ impl CheckpointManager {
     /// Opens the directory, which is made if it is not there, and removes what a crash has left half-written.
     ///
     /// # Errors
-    /// When the directory can't be made, listed or cleaned.
+    /// When the directory can't be made, listed, cleaned or synced.
     pub fn open(config: CheckpointConfig) -> Result<Self, CheckpointError> {
         Self::open_with(config, Arc::new(DiskFiles))
     }
@@ -180,6 +180,9 @@ impl Shared {
     }
 
     /// Makes the directory, learns what is in it, and removes drafts that a crash has left.
+    ///
+    /// What is seen is made durable before anybody relies on it: a process that was killed may have left a name that
+    /// the disk does not have yet, and a log that is reset to that checkpoint must not outlive it.
     fn take_stock(&self) -> Result<(), CheckpointError> {
         let dir = &self.config.dir;
         self.files.create_dir(dir).during(Step::CreateDirectory, dir)?;
@@ -190,7 +193,7 @@ impl Shared {
                 None => {}
             }
         }
-        Ok(())
+        self.files.sync_dir(dir).during(Step::SyncDirectory, dir)
     }
 
     /// The published checkpoints of a replica, the newest first.

@@ -74,6 +74,25 @@ fn after_a_crash_at_any_step_the_newest_published_is_whole() {
 }
 
 #[test]
+fn what_a_killed_process_has_left_is_durable_before_it_is_used() {
+    let (before, count) = steps();
+    for step in before..=before + count {
+        let files = Arc::<FaultyFiles>::default();
+        let manager = managed(&files, &[100, 200]);
+        files.plan(step, Fault::Crash);
+        let durable = publish(&manager, 300).is_ok();
+        drop(manager);
+        files.restart_process();
+        let seen = newest(&open(&files));
+        assert!(seen == Some(300) || !durable);
+        // Now the machine dies, too.
+        for survives in SURVIVALS {
+            assert_eq!(newest(&open(&files.after_crash(survives))), seen, "{step}, {survives:?}");
+        }
+    }
+}
+
+#[test]
 fn a_full_disk_costs_only_the_new_one() {
     let files = Arc::<FaultyFiles>::default();
     let manager = managed(&files, &[100, 200]);

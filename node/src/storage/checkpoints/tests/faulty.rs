@@ -102,7 +102,13 @@ impl FaultyFiles {
         state.durable_names.insert(path.into(), inode);
     }
 
-    /// What the next start finds after a crash now.
+    /// The process was killed, not the machine: the next one sees all that was done, durable or not.
+    pub(super) fn restart_process(&self) {
+        let mut state = self.state();
+        (state.crashed, state.planned) = (false, None);
+    }
+
+    /// What the next start finds after a crash of the machine now.
     pub(super) fn after_crash(&self, survives: Survives) -> Arc<Self> {
         let state = self.state();
         let names = match survives {
