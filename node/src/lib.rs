@@ -21,6 +21,7 @@ pub mod network;
 pub mod partitioning;
 pub mod placement;
 pub mod resp;
+pub mod storage;
 pub mod types;
 
 pub use cache::{
@@ -37,4 +38,5 @@ pub use cluster::discovery::{
 pub use cluster::map::{Phase as MigrationPhase, Reason as MigrationReason};
 pub use error::{Error, Result};
 pub use multiraft::introspect::MigrationProgress;
+pub use storage::{CheckpointConfig, CheckpointManager};
 pub use types::ShardId;

@@ -1,11 +1,13 @@
 //! Reads a checkpoint from chunks of any size. What it holds back is at most one block and one chunk; it never
 //! panics, whatever the bytes.
 
+use std::borrow::Cow;
+
 use bytes::{Buf, Bytes, BytesMut};
 use crema_api::v1::{self as api, checkpoint as pb};
 
 use super::{
-    BLOCK_HEADER_BYTES, CRC_BYTES, ConfState, ENTRY_BYTES, FLAG_LZ4, FOOTER_BYTES, FORMAT_VERSION, HEADER_BYTES,
+    BLOCK_HEADER_BYTES, CRC_BYTES, Compression, ConfState, ENTRY_BYTES, FOOTER_BYTES, FORMAT_VERSION, HEADER_BYTES,
     Head, MAGIC, MAX_BLOCK_BYTES, MAX_HEAD_BYTES, Peer, TAG_BLOCK, TAG_FOOTER,
 };
 use crate::{
@@ -38,7 +40,7 @@ pub enum DecodeError {
         /// Its level.
         found: u32,
     },
-    /// A flag that this build does not know, or LZ4 missing.
+    /// A flag that this build does not know.
     #[error("checkpoint flags {found:#06x} are not known to this build")]
     Flags {
         /// All its flags.
@@ -104,6 +106,7 @@ enum State {
 #[derive(Debug)]
 pub struct Decoder {
     state: State,
+    compression: Compression,
     buffer: BytesMut,
     expected: u128,
     expected_entries: u64,
@@ -111,6 +114,24 @@ pub struct Decoder {
     blocks: u64,
     entries: u64,
     raw_bytes: u64,
+}
+
+impl DecodeError {
+    /// Whether a newer release wrote this, as far as one can tell: nothing is broken, but this build can't read it.
+    #[must_use]
+    pub fn is_of_newer_release(&self) -> bool {
+        match self {
+            Self::Format { .. } | Self::Level { .. } | Self::Flags { .. } => true,
+            Self::NotACheckpoint
+            | Self::Checksum { .. }
+            | Self::Length { .. }
+            | Self::Malformed { .. }
+            | Self::Head(_)
+            | Self::Disagrees { .. }
+            | Self::Truncated
+            | Self::Trailing => false,
+        }
+    }
 }
 
 impl Default for Decoder {
@@ -125,6 +146,7 @@ impl Decoder {
     pub fn new() -> Self {
         Self {
             state: State::Header,
+            compression: Compression::default(),
             buffer: BytesMut::new(),
             expected: 0,
             expected_entries: 0,
@@ -186,12 +208,11 @@ impl Decoder {
         let (flags, index, term) = (fixed.get_u16_le(), fixed.get_u64_le(), fixed.get_u64_le());
         let len = checked_len("its head", fixed.get_u32_le(), MAX_HEAD_BYTES)?;
         let Some(mut part) = self.sealed(HEADER_BYTES + len, "its header")? else { return Ok(None) };
-        if flags != FLAG_LZ4 {
-            return Err(DecodeError::Flags { found: flags });
-        }
+        let compression = Compression::from_flags(flags).ok_or(DecodeError::Flags { found: flags })?;
         let body =
             codec::parse("the head of a checkpoint", part.split_off(HEADER_BYTES)).map_err(DecodeError::Head)?;
         let head = head_from_pb(body, LogIndex(index), Term(term))?;
+        self.compression = compression;
         self.expected = head.machine.hash;
         self.expected_entries = head.machine.entries;
         self.state = State::Blocks;
@@ -202,13 +223,13 @@ impl Decoder {
         let Some(mut fixed) = self.buffer.get(1..BLOCK_HEADER_BYTES) else { return Ok(None) };
         let count = fixed.get_u32_le();
         let raw_len = checked_len("a block", fixed.get_u32_le(), MAX_BLOCK_BYTES)?;
-        let max_packed = lz4_flex::block::get_maximum_output_size(raw_len);
+        let max_packed = match self.compression {
+            Compression::Lz4 => lz4_flex::block::get_maximum_output_size(raw_len),
+            Compression::Off => raw_len,
+        };
         let packed_len = checked_len("a packed block", fixed.get_u32_le(), max_packed)?;
         let Some(part) = self.sealed(BLOCK_HEADER_BYTES + packed_len, "a block")? else { return Ok(None) };
-        let raw = lz4_flex::block::decompress(&part[BLOCK_HEADER_BYTES..], raw_len)
-            .ok()
-            .filter(|raw| raw.len() == raw_len)
-            .ok_or(DecodeError::Malformed { part: "a compressed block" })?;
+        let raw = unpack(self.compression, &part[BLOCK_HEADER_BYTES..], raw_len)?;
         let entries = entries(&raw, count).ok_or(DecodeError::Malformed { part: "an entry" })?;
         entries.iter().for_each(|entry| self.hash.add(entry));
         self.blocks += 1;
@@ -261,6 +282,14 @@ pub fn decode_all(bytes: &[u8]) -> Result<(Head, Vec<Entry>), DecodeError> {
     }
     decoder.finish()?;
     Ok((*head, all))
+}
+
+fn unpack(compression: Compression, packed: &[u8], raw_len: usize) -> Result<Cow<'_, [u8]>, DecodeError> {
+    let raw = match compression {
+        Compression::Lz4 => lz4_flex::block::decompress(packed, raw_len).ok().map(Cow::Owned),
+        Compression::Off => Some(Cow::Borrowed(packed)),
+    };
+    raw.filter(|raw| raw.len() == raw_len).ok_or(DecodeError::Malformed { part: "a packed block" })
 }
 
 fn checked_len(part: &'static str, len: u32, max: usize) -> Result<usize, DecodeError> {

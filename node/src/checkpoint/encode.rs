@@ -1,13 +1,13 @@
 //! Writes a checkpoint, piece by piece, and proves on the way that the entries are those of the head.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use bytes::{BufMut, Bytes, BytesMut};
 use crema_api::v1::{self as api, checkpoint as pb};
 use prost::Message;
 
 use super::{
-    BLOCK_HEADER_BYTES, BLOCK_TARGET_BYTES, CRC_BYTES, ConfState, ENTRY_BYTES, FLAG_LZ4, FOOTER_BYTES,
+    BLOCK_HEADER_BYTES, BLOCK_TARGET_BYTES, CRC_BYTES, Compression, ConfState, ENTRY_BYTES, FOOTER_BYTES,
     FORMAT_VERSION, HEADER_BYTES, Head, MAGIC, Peer, TAG_BLOCK, TAG_FOOTER,
 };
 use crate::{
@@ -35,6 +35,7 @@ pub struct HashMismatch {
 /// A checkpoint being written.
 #[derive(Debug)]
 pub struct Encoder {
+    compression: Compression,
     expected: u128,
     expected_entries: u64,
     hash: StateHash,
@@ -44,10 +45,17 @@ pub struct Encoder {
 }
 
 impl Encoder {
-    /// Begins a checkpoint: the encoder for the rest, and the header's bytes.
+    /// Begins a checkpoint, compressed: the encoder for the rest, and the header's bytes.
     #[must_use]
     pub fn new(head: &Head) -> (Self, Bytes) {
+        Self::with_compression(head, Compression::Lz4)
+    }
+
+    /// Begins a checkpoint: the encoder for the rest, and the header's bytes.
+    #[must_use]
+    pub fn with_compression(head: &Head, compression: Compression) -> (Self, Bytes) {
         let encoder = Self {
+            compression,
             expected: head.machine.hash,
             expected_entries: head.machine.entries,
             hash: StateHash::default(),
@@ -55,7 +63,7 @@ impl Encoder {
             entries: 0,
             raw_bytes: 0,
         };
-        (encoder, header(head))
+        (encoder, header(head, compression))
     }
 
     /// The bytes of the next entries; none for none.
@@ -82,7 +90,8 @@ impl Encoder {
     /// # Errors
     /// [`HashMismatch`] when what was written is not what the head says.
     pub fn finish(self) -> Result<Bytes, HashMismatch> {
-        let Self { expected, expected_entries, hash: StateHash(hash), blocks, entries, raw_bytes } = self;
+        let Self { compression: _, expected, expected_entries, hash: StateHash(hash), blocks, entries, raw_bytes } =
+            self;
         if hash != expected || entries != expected_entries {
             return Err(HashMismatch { expected, hash, expected_entries, entries });
         }
@@ -97,7 +106,10 @@ impl Encoder {
     }
 
     fn close(&mut self, out: &mut BytesMut, raw: &mut Vec<u8>, count: &mut u32) {
-        let packed = lz4_flex::block::compress(raw);
+        let packed = match self.compression {
+            Compression::Lz4 => Cow::Owned(lz4_flex::block::compress(raw)),
+            Compression::Off => Cow::Borrowed(raw.as_slice()),
+        };
         let start = out.len();
         out.reserve(BLOCK_HEADER_BYTES + packed.len() + CRC_BYTES);
         out.put_u8(TAG_BLOCK);
@@ -132,13 +144,13 @@ fn put_entry(raw: &mut Vec<u8>, entry: &Entry) {
     raw.put_slice(value);
 }
 
-fn header(head: &Head) -> Bytes {
+fn header(head: &Head, compression: Compression) -> Bytes {
     let body = head_to_pb(head);
     let len = body.encoded_len();
     let mut out = BytesMut::with_capacity(HEADER_BYTES + len + CRC_BYTES);
     out.put_slice(&MAGIC);
     out.put_u16_le(FORMAT_VERSION);
-    out.put_u16_le(FLAG_LZ4);
+    out.put_u16_le(compression.flags());
     out.put_u64_le(head.index().0);
     out.put_u64_le(head.term.0);
     out.put_u32_le(len as u32);

@@ -8,14 +8,17 @@
 //! | part | bytes |
 //! |---|---|
 //! | header | `MCRS`, version u16, flags u16, Raft index u64, term u64, length u32, `Checkpoint.Head` (protobuf), CRC32 |
-//! | block, any number | 1u8, entries u32, raw length u32, packed length u32, LZ4 block, CRC32 |
+//! | block, any number | 1u8, entries u32, raw length u32, packed length u32, packed bytes, CRC32 |
 //! | footer | 2u8, blocks u64, entries u64, raw bytes u64, state hash u128, CRC32 |
+//!
+//! Flag 1 says that the packed bytes are an LZ4 block; without it they are the raw block itself.
 //!
 //! In a raw block each entry is: key length u32, value length u32, version u64, has a deadline u8, deadline u64, key,
 //! value. Entries come in the order (scan hash, key).
 
 mod decode;
 mod encode;
+mod trigger;
 
 #[cfg(test)]
 mod tests;
@@ -24,6 +27,7 @@ pub(crate) use self::{decode::peer_from_pb, encode::peer_to_pb};
 pub use self::{
     decode::{DecodeError, Decoder, Part, decode_all},
     encode::{Encoder, HashMismatch},
+    trigger::{LogGrowth, Trigger, Triggers},
 };
 use crema_api::v1;
 
@@ -38,7 +42,7 @@ pub const MAGIC: [u8; 4] = *b"MCRS";
 /// The format that this build writes, and the only one that it reads.
 pub const FORMAT_VERSION: u16 = 1;
 
-/// Flag: blocks are LZ4-compressed. Always set.
+/// Flag: blocks are LZ4-compressed.
 const FLAG_LZ4: u16 = 1;
 
 /// The fixed part of the header, up to the length of its protobuf.
@@ -60,6 +64,34 @@ const MAX_HEAD_BYTES: usize = 1 << 20;
 const BLOCK_TARGET_BYTES: usize = 256 << 10;
 /// The longest raw block: the target and one entry more, which came in a log entry of at most 12 MiB.
 const MAX_BLOCK_BYTES: usize = 16 << 20;
+
+/// How blocks are packed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// By LZ4: a third of the size or less for most data, at more than the speed of a disk.
+    #[default]
+    Lz4,
+    /// Not at all: for values that are compressed already.
+    Off,
+}
+
+impl Compression {
+    fn flags(self) -> u16 {
+        match self {
+            Self::Lz4 => FLAG_LZ4,
+            Self::Off => 0,
+        }
+    }
+
+    /// What a header's flags say; `None` when one of them is not known to this build.
+    fn from_flags(flags: u16) -> Option<Self> {
+        match flags {
+            FLAG_LZ4 => Some(Self::Lz4),
+            0 => Some(Self::Off),
+            _ => None,
+        }
+    }
+}
 
 /// Who votes in a group, as Raft has it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

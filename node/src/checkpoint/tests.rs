@@ -60,7 +60,11 @@ fn head_of(entries: &[Arc<Entry>]) -> Head {
 }
 
 fn encode(head: &Head, pieces: &[&[Arc<Entry>]]) -> Vec<u8> {
-    let (mut encoder, header) = Encoder::new(head);
+    encode_with(head, pieces, Compression::Lz4)
+}
+
+fn encode_with(head: &Head, pieces: &[&[Arc<Entry>]], compression: Compression) -> Vec<u8> {
+    let (mut encoder, header) = Encoder::with_compression(head, compression);
     let mut bytes = header.to_vec();
     for piece in pieces {
         bytes.extend_from_slice(&encoder.block(piece));
@@ -70,9 +74,13 @@ fn encode(head: &Head, pieces: &[&[Arc<Entry>]]) -> Vec<u8> {
 }
 
 fn small() -> (Head, Vec<u8>) {
+    small_with(Compression::Lz4)
+}
+
+fn small_with(compression: Compression) -> (Head, Vec<u8>) {
     let entries = [entry(b"a".to_vec(), b"1".to_vec(), 1, None), entry(b"b".to_vec(), vec![0; 40], 2, Some(9_000))];
     let head = head_of(&entries);
-    let bytes = encode(&head, &[&entries]);
+    let bytes = encode_with(&head, &[&entries], compression);
     (head, bytes)
 }
 
@@ -108,10 +116,12 @@ proptest! {
     fn what_was_written_is_read(entries in entries(), cut in any::<prop::sample::Index>(), size in 1_usize..500) {
         let head = head_of(&entries);
         let (first, second) = entries.split_at(cut.index(entries.len() + 1));
-        let bytes = encode(&head, &[first, &[], second]);
         let want = (head, plain(&entries));
-        prop_assert_eq!(decode_all(&bytes), Ok(want.clone()));
-        prop_assert_eq!(decode_in_chunks(&bytes, size), Ok(want));
+        for compression in [Compression::Lz4, Compression::Off] {
+            let bytes = encode_with(&want.0, &[first, &[], second], compression);
+            prop_assert_eq!(decode_all(&bytes), Ok(want.clone()));
+            prop_assert_eq!(decode_in_chunks(&bytes, size), Ok(want.clone()));
+        }
     }
 
     #[test]
@@ -126,15 +136,38 @@ proptest! {
 
 #[test]
 fn every_flipped_bit_is_detected() {
-    let (_, bytes) = small();
-    assert!(decode_all(&bytes).is_ok());
-    for at in 0..bytes.len() {
-        for bit in 0..8 {
-            let mut damaged = bytes.clone();
-            damaged[at] ^= 1 << bit;
-            assert!(decode_all(&damaged).is_err(), "bit {bit} of byte {at}");
+    for compression in [Compression::Lz4, Compression::Off] {
+        let (_, bytes) = small_with(compression);
+        assert!(decode_all(&bytes).is_ok());
+        for at in 0..bytes.len() {
+            for bit in 0..8 {
+                let mut damaged = bytes.clone();
+                damaged[at] ^= 1 << bit;
+                assert!(decode_all(&damaged).is_err(), "bit {bit} of byte {at}");
+            }
         }
     }
+}
+
+#[test]
+fn uncompressed_means_that_the_values_are_there_to_see() {
+    let value = vec![b'v'; 2_000];
+    let entries = [entry(b"key".to_vec(), value.clone(), 1, None)];
+    let head = head_of(&entries);
+    let holds_value = |compression| {
+        let bytes = encode_with(&head, &[&entries], compression);
+        bytes.windows(value.len()).any(|window| window == value)
+    };
+    assert!(holds_value(Compression::Off) && !holds_value(Compression::Lz4));
+    // A packed length that is not the raw one can't be an uncompressed block.
+    let mut bytes = encode_with(&head, &[&entries], Compression::Off);
+    let block = Encoder::with_compression(&head, Compression::Off).1.len();
+    let packed = block + 9;
+    bytes[packed..packed + 4].copy_from_slice(&1_u32.to_le_bytes());
+    let cut = resealed(&bytes[block..], BLOCK_HEADER_BYTES + 1, |_| {});
+    bytes.truncate(block);
+    bytes.extend(cut);
+    assert_eq!(decode_all(&bytes), Err(DecodeError::Malformed { part: "a packed block" }));
 }
 
 #[test]

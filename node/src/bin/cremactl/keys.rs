@@ -115,7 +115,7 @@ async fn call(resp: &RespArgs, args: &[&[u8]]) -> anyhow::Result<BytesFrame> {
 }
 
 /// A value in JSON: text as it is, other bytes as an object with hexadecimal digits.
-fn readable(value: &[u8]) -> serde_json::Value {
+pub(crate) fn readable(value: &[u8]) -> serde_json::Value {
     match std::str::from_utf8(value) {
         Ok(text) => text.into(),
         Err(_) => json!({ "hex": value.iter().map(|byte| format!("{byte:02x}")).collect::<String>() }),

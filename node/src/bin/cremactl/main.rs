@@ -2,10 +2,12 @@
 //!
 //! An ordinary client of the doors: it speaks RESP for keys and `bench`, HTTP for `status` and `shards`, gRPC with the
 //! cluster token for whatever concerns the cluster as a whole, and knows nothing that another client could not know.
+//! Only `checkpoint` asks nobody: it reads files.
 //! Exit code 0 is success, 1 a refusal, a failure or an absent key, 2 bad flags.
 
 mod admin;
 mod bench;
+mod checkpoint;
 mod format;
 mod forming;
 mod http;
@@ -74,6 +76,8 @@ enum Verb {
     Settings(settings::Settings),
     /// Wait until nothing ails the cluster
     WaitHealthy(forming::WaitHealthy),
+    /// Look at checkpoint files, with or without a running node
+    Checkpoint(checkpoint::Checkpoint),
     /// Load the cluster in a closed loop and print rates and latencies
     Bench(bench::Bench),
 }
@@ -158,6 +162,7 @@ async fn main() -> ExitCode {
         Verb::Migrations(plain) => plain.migrations().await,
         Verb::Settings(settings) => settings.run().await,
         Verb::WaitHealthy(wait) => wait.run().await,
+        Verb::Checkpoint(checkpoint) => checkpoint.run(),
         Verb::Bench(bench) => bench.run().await,
     };
     match answer.and_then(|answer| print(&answer.text).map(|()| answer.found)) {
@@ -229,6 +234,11 @@ mod tests {
             "cremactl settings set --eviction fifo",
             "cremactl init --nodes 1",
             "cremactl wait-healthy --timeout x",
+            "cremactl checkpoint",
+            "cremactl checkpoint list",
+            "cremactl checkpoint verify",
+            "cremactl checkpoint dump a b",
+            "cremactl checkpoint dump a --limit x",
         ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
