@@ -21,6 +21,7 @@ pub mod network;
 pub mod partitioning;
 pub mod placement;
 pub mod resp;
+pub mod storage;
 pub mod types;
 
 pub use cache::{
