@@ -14,9 +14,9 @@ use crate::{
 
 /// The durable logs of this node's replicas.
 ///
-/// One handle belongs to one writer; a group's writes all go through the same handle while the process lives. After any
-/// error from [`Self::write`], [`Self::create`] or [`Self::destroy`] that is not a plain refusal ([`StoreError::is_refusal`])
-/// the store is poisoned: nothing is written any more, because what the disk holds is no longer known.
+/// One handle belongs to one writer; a group's writes all go through the same handle while the process lives. After a write
+/// or sync that failed, and after a turn that did not fit, the store is poisoned: nothing is written any more, because what
+/// the disk holds is no longer known. A birth that is refused does no harm.
 pub trait LogStore: Send {
     /// Makes a turn's requests durable, all or none of them; returns after the sync.
     fn write(&mut self, batch: &[Persist]) -> Result<(), StoreError>;
@@ -170,7 +170,7 @@ pub enum StoreError {
         /// The first failure.
         first: String,
     },
-    /// The replica is not the one that is here: refused, nothing was written.
+    /// The replica is not the one that is here.
     #[error("replica {replica} of {group} is not here{}", .held.map_or_else(String::new, |held| format!(", replica {held} is")))]
     NotHeld {
         /// The group.
@@ -180,7 +180,7 @@ pub enum StoreError {
         /// Which is here.
         held: Option<ReplicaId>,
     },
-    /// The id is at or below one that this node has held: refused, nothing was written (PROTOCOL 11).
+    /// The id is at or below one that this node has held (PROTOCOL 11).
     #[error("replica {replica} of {group} can't begin here: replica {highest} has been here, and ids only rise")]
     Reused {
         /// The group.
@@ -201,23 +201,8 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    /// Whether it was refused by the rules, with nothing written and the store as good as before.
-    #[must_use]
-    pub fn is_refusal(&self) -> bool {
-        match self {
-            Self::NotHeld { .. } | Self::Reused { .. } | Self::OtherCluster { .. } => true,
-            Self::Locked { .. }
-            | Self::OtherNode { .. }
-            | Self::Newer { .. }
-            | Self::Damaged { .. }
-            | Self::Damage(_)
-            | Self::Io { .. }
-            | Self::Poisoned { .. }
-            | Self::Misfit { .. } => false,
-        }
-    }
-
     /// An operation on a file or folder that failed.
+    #[cfg(feature = "rocksdb")]
     pub(super) fn io(operation: &'static str, path: &Path, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Io { operation, path: path.to_owned(), source: source.into() }
     }

@@ -54,6 +54,11 @@ impl RocksLane {
         Self { shared, lane }
     }
 
+    #[cfg(test)]
+    pub(super) fn lane_mut(&mut self) -> &mut Lane {
+        &mut self.lane
+    }
+
     fn refuse_unless(&self, fits: Result<(), StoreError>) -> Result<(), StoreError> {
         self.shared.check_poison()?;
         fits

@@ -17,8 +17,8 @@ use crate::storage::StoreError;
 
 /// The layout of a data directory. It rises when an older build would misread it.
 pub(super) const FORMAT: u64 = 1;
-/// Lanes that there is room for: more than any machine has workers.
-pub(super) const LANES: u16 = 256;
+/// Lanes that there is room for: more than a node has workers.
+pub(super) const LANES: u16 = 64;
 /// Room for one record; a slot never crosses a disk's sector.
 const SLOT_BYTES: usize = 32;
 const FILE_NAME: &str = "MARK";
