@@ -1,9 +1,6 @@
 //! What the rest of the node asks of a store of logs, and how the store says no.
 
-use std::{
-    error::Error,
-    path::{Path, PathBuf},
-};
+use std::{error::Error, path::PathBuf};
 
 use raft::eraftpb::{Entry, HardState};
 
@@ -203,7 +200,11 @@ pub enum StoreError {
 impl StoreError {
     /// An operation on a file or folder that failed.
     #[cfg(feature = "rocksdb")]
-    pub(super) fn io(operation: &'static str, path: &Path, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+    pub(super) fn io(
+        operation: &'static str,
+        path: &std::path::Path,
+        source: impl Into<Box<dyn Error + Send + Sync>>,
+    ) -> Self {
         Self::Io { operation, path: path.to_owned(), source: source.into() }
     }
 }

@@ -131,7 +131,7 @@ fn an_id_that_was_here_never_begins_again() {
 #[test]
 fn a_request_that_does_not_fit_ends_all_writing() {
     let misfits: [fn() -> Persist; 6] = [
-        || append(1, entries(4..=4, 2)),
+        || append(1, entries(5..=5, 2)),
         || append(1, entries(1..=2, 2)),
         || append(1, vec![entry(2, 2, ""), entry(4, 2, "")]),
         || Persist { truncate_to: Some(LogIndex(9)), ..persist(1) },
