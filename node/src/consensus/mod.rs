@@ -9,6 +9,7 @@ mod convert;
 mod log;
 mod logger;
 mod membership;
+mod persist;
 mod reads;
 mod replica;
 #[cfg(test)]
@@ -18,6 +19,7 @@ pub use self::{
     conf::{ConfChange, ConfStep},
     log::SnapshotPoint,
     membership::PeerProgress,
+    persist::Persist,
     replica::{
         Committed, CommittedKind, Dropped, FIRST_INDEX, FIRST_TERM, Origin, Output, ReadAnswer, Replica,
         ReplicaConfig, Role, Standing,

@@ -1,0 +1,262 @@
+//! Flipped bits, torn ends, records that lie: detected, named, and never taken for the truth.
+
+use super::*;
+
+/// What a directory holds, as far as a node would believe it.
+type Logs = BTreeMap<GroupId, RecoveredLog>;
+
+/// Everything or an error: of the whole directory, or of the replicas.
+fn read(dir: &Path) -> Result<(Identity, Logs, Vec<Damage>), StoreError> {
+    let (logs, lanes) = try_open(dir)?;
+    let (mut sound, mut damaged) = (Logs::new(), Vec::new());
+    for (group, _) in lanes[0].groups() {
+        match lanes[0].load(group) {
+            Ok(Some(log)) => drop(sound.insert(group, log)),
+            Ok(None) => {}
+            Err(damage) => damaged.push(damage),
+        }
+    }
+    Ok((logs.identity(), sound, damaged))
+}
+
+/// A small directory: every kind of record, several batches, two lanes.
+fn small() -> Dir {
+    let dir = Dir::new();
+    let (mut logs, mut lanes) = open(&dir);
+    logs.enter(ClusterUid(0xaa)).expect("a cluster");
+    lanes[0].create(&[birth(1, 5)]).expect("a birth");
+    lanes[1].create(&[birth(2, 5)]).expect("a birth");
+    lanes[0].write(&[append(1, entries(2..=4, 2))]).expect("a turn");
+    lanes[1].write(&[append(2, entries(2..=3, 2))]).expect("a turn");
+    lanes[0].write(&[append(1, entries(4..=4, 3))]).expect("a turn");
+    drop((logs, lanes));
+    dir
+}
+
+/// The files that matter, by their name from the directory on.
+fn files(dir: &Path) -> Vec<String> {
+    let names = fs::read_dir(dir.join(DATABASE)).expect("files").map(|file| file.expect("a file").file_name());
+    let names = names.map(|name| name.to_string_lossy().into_owned());
+    let vital = |name: &String| !["OPTIONS", "LOG", "LOCK", "IDENTITY"].iter().any(|other| name.starts_with(other));
+    let mut names: Vec<_> = names.filter(vital).map(|name| format!("{DATABASE}/{name}")).collect();
+    names.push("MARK".to_owned());
+    names.sort();
+    names
+}
+
+/// Flips bits of every byte of some files in turn; says which flips had no effect, by file.
+fn flip_all(dir: &Path, names: &[String], bits: &[u8]) -> BTreeMap<String, Vec<usize>> {
+    let want = read(&Dir::copy_of(dir).0).expect("sound");
+    assert_eq!(want.2, [], "sound");
+    let mut unnoticed: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for name in names {
+        let bytes = fs::read(dir.join(name)).expect("a file");
+        for (at, bit) in (0..bytes.len()).flat_map(|at| bits.iter().map(move |bit| (at, bit))) {
+            let copy = Dir::copy_of(dir);
+            let mut flipped = bytes.clone();
+            flipped[at] ^= bit;
+            fs::write(copy.0.join(name), flipped).expect("a flipped byte");
+            let Ok((identity, sound, damaged)) = read(&copy.0) else { continue };
+            assert_eq!(identity, want.0, "{name}, byte {at}");
+            for (group, log) in &sound {
+                assert_eq!(Some(log), want.1.get(group), "{name}, byte {at}: a wrong value");
+            }
+            assert_eq!(sound.len() + damaged.len(), want.1.len(), "{name}, byte {at}: a replica has vanished");
+            if damaged.is_empty() {
+                unnoticed.entry(name.clone()).or_default().push(at);
+            }
+        }
+    }
+    unnoticed
+}
+
+#[test]
+fn every_flipped_byte_of_a_log_is_detected() {
+    // All of it is in the write-ahead log still.
+    let dir = small();
+    let unnoticed = flip_all(&dir.0, &files(&dir.0), &[0x01, 0x80]);
+    assert_eq!(unnoticed, BTreeMap::new());
+}
+
+#[test]
+fn no_flipped_byte_of_a_sorted_file_gives_a_wrong_value() {
+    let dir = small();
+    // A start sorts what is in the write-ahead log into files.
+    drop(open(&dir));
+    let mut names = files(&dir.0);
+    names.retain(|name| name.ends_with(".sst"));
+    assert_eq!(names.len(), 4, "one for each family");
+    // Some bytes there only describe the file; those of our records are all checked.
+    let unnoticed = flip_all(&dir.0, &names, &[0x10]);
+    for (name, bytes) in unnoticed {
+        let len = fs::metadata(dir.0.join(&name)).expect("a file").len();
+        assert!((bytes.len() as u64) < len, "{name}: nothing of it is checked");
+    }
+}
+
+/// The path and the bytes of the only write-ahead log that is not empty.
+fn wal(dir: &Path) -> (PathBuf, Vec<u8>) {
+    let paths = fs::read_dir(dir.join(DATABASE)).expect("files").map(|file| file.expect("a file").path());
+    let logs = paths.filter(|path| path.extension().is_some_and(|end| end == "log"));
+    let mut logs: Vec<_> = logs.map(|path| (path.clone(), fs::read(path).expect("a log"))).collect();
+    logs.retain(|(_, bytes)| !bytes.is_empty());
+    assert_eq!(logs.len(), 1);
+    logs.remove(0)
+}
+
+#[test]
+fn a_torn_end_is_dropped_unless_it_was_synced() {
+    let dir = Dir::new();
+    let (_logs, mut lanes) = open(&dir);
+    lanes[0].create(&[birth(1, 5), birth(2, 5)]).expect("births");
+    lanes[0].write(&[append(1, entries(2..=3, 2)), append(2, entries(2..=3, 2))]).expect("a turn");
+    let synced = Dir::copy_of(&dir.0);
+    lanes[0].write(&[append(1, entries(3..=6, 3)), append(2, entries(4..=4, 2))]).expect("a turn");
+    let written = Dir::copy_of(&dir.0);
+
+    let before = read(&Dir::copy_of(&synced.0).0).expect("sound");
+    let after = read(&Dir::copy_of(&written.0).0).expect("sound");
+    assert_ne!(before.1, after.1);
+    let (path, bytes) = wal(&written.0);
+    let name = path.strip_prefix(&written.0).expect("inside");
+    let acknowledged = wal(&synced.0).1.len();
+    assert!(acknowledged < bytes.len());
+    for cut in 0..=bytes.len() {
+        // The process died in the middle of the last write, so that the mark does not know it yet.
+        let crashed = Dir::copy_of(&written.0);
+        fs::copy(synced.0.join("MARK"), crashed.0.join("MARK")).expect("the older mark");
+        fs::write(crashed.0.join(name), &bytes[..cut]).expect("a torn log");
+        match read(&crashed.0) {
+            Ok(found) if cut == bytes.len() => assert_eq!(found, after),
+            Ok(found) => {
+                assert!(cut >= acknowledged, "{cut} of {acknowledged} bytes are enough");
+                assert_eq!(found, before, "cut at {cut}");
+                assert_eq!(read(&crashed.0).expect("sound"), before, "once more, cut at {cut}");
+            }
+            Err(StoreError::Damaged { .. }) => assert!(cut < acknowledged, "cut at {cut}"),
+            Err(error) => panic!("cut at {cut}: {}", chain(&error)),
+        }
+    }
+}
+
+#[test]
+fn a_batch_that_is_missing_in_the_middle_is_noticed() {
+    let dir = Dir::new();
+    let (logs, mut lanes) = open(&dir);
+    lanes[0].create(&[birth(1, 5), birth(2, 5)]).expect("births");
+    // As if the batch with number 2 had been lost between two logs that can be read.
+    lanes[0].lane_mut().number += 1;
+    lanes[0].write(&[append(1, entries(2..=3, 2))]).expect("a turn");
+    drop((logs, lanes));
+    let error = read(&dir.0).expect_err("a batch is missing");
+    assert!(error.to_string().contains("of the 3 batches of lane 1, 2 are there"), "{error}");
+}
+
+/// Replaces one record in a small directory; what the groups 1 and 2 say after that, and once more after a restart.
+fn with_record(change: impl FnOnce(&RocksLogs)) -> Vec<Result<Option<RecoveredLog>, Damage>> {
+    let dir = small();
+    let (logs, lanes) = open(&dir);
+    change(&logs);
+    drop((logs, lanes));
+    let (_logs, mut lanes) = open(&dir);
+    let found: Vec<_> = (1..=2).map(|group| lanes[0].load(GroupId(group))).collect();
+    // It stays damaged, cannot be written to or replaced, and can be ended.
+    if let Err(damage) = &found[0] {
+        assert_eq!(lanes[0].load(GroupId(1)).as_ref(), Err(damage));
+        assert_eq!(lanes[0].holding(GroupId(1)), Some(Holding::Damaged(damage.clone())));
+        assert!(matches!(lanes[0].create(&[birth(1, 6)]), Err(StoreError::Damage(_))));
+        lanes[0].destroy(GroupId(1), ReplicaId(5)).expect("its end");
+        lanes[0].create(&[birth(1, 6)]).expect("its successor");
+        assert_eq!(load(&lanes[0], 1).entries, []);
+    }
+    found
+}
+
+fn check(text: &str, change: impl FnOnce(&RocksLogs)) {
+    let found = with_record(change);
+    let damage = found[0].as_ref().expect_err("damaged");
+    assert_eq!(damage.to_string(), format!("the log of shard 0 is damaged: {text}"));
+    assert!(matches!(&found[1], Ok(Some(log)) if indexes(log) == [(2, 2), (3, 2)]), "the other is sound");
+}
+
+const G: GroupId = GroupId(1);
+const R: ReplicaId = ReplicaId(5);
+
+fn put(logs: &RocksLogs, family: &str, key: &[u8], value: &[u8]) {
+    logs.shared.db.put_cf(&logs.shared.family(family), key, value).expect("a record");
+}
+
+fn delete(logs: &RocksLogs, family: &str, key: &[u8]) {
+    logs.shared.db.delete_cf(&logs.shared.family(family), key).expect("no record");
+}
+
+#[test]
+fn a_damaged_record_stops_its_replica_only() {
+    let entry_at = |index| record::entry_key(G, R, index);
+    let state = record::replica_key(G, R);
+    let bounds = record::bounds_key(G, R);
+    check("entry 3: its checksum is wrong", |logs| put(logs, options::LOG, &entry_at(3), b"\x01garbage"));
+    check("entry 3: its checksum is wrong", |logs| {
+        // A sound record in another's place.
+        let other = record::entry_record(&entry_at(2), &entry(3, 2, "2/3"));
+        put(logs, options::LOG, &entry_at(3), &other);
+    });
+    check("entry 3 is missing, 4 follows", |logs| delete(logs, options::LOG, &entry_at(3)));
+    check("it ends at entry 3 of term 2, not at 4 of 3", |logs| delete(logs, options::LOG, &entry_at(4)));
+    check("it ends at entry 4 of term 2, not at 4 of 3", |logs| {
+        put(logs, options::LOG, &entry_at(4), &record::entry_record(&entry_at(4), &entry(4, 2, "2/4")));
+    });
+    check("entry 5 lies behind the last, 4", |logs| {
+        put(logs, options::LOG, &entry_at(5), &record::entry_record(&entry_at(5), &entry(5, 3, "")));
+    });
+    check("entry 4 has term 3 after term 4", |logs| {
+        put(logs, options::LOG, &entry_at(3), &record::entry_record(&entry_at(3), &entry(3, 4, "")));
+    });
+    check("its hard state: its checksum is wrong", |logs| put(logs, options::HARD_STATE, &state, b""));
+    check("its hard state has term 1, its last entry 3", |logs| delete(logs, options::HARD_STATE, &state));
+    check("its hard state commits 9, behind the last entry 4", |logs| {
+        put(logs, options::HARD_STATE, &state, &record::hard_state_record(&state, &hard_state(3, 0, 9)));
+    });
+    check("its bounds are missing", |logs| delete(logs, options::META, &bounds));
+    check("its bounds: what it says makes no sense", |logs| {
+        let point = |index| SnapshotPoint { index, term: 2 };
+        let turned = Bounds { base: point(4), last: point(2) };
+        put(logs, options::META, &bounds, &record::bounds_record(&bounds, turned));
+    });
+    check("the record of its replica: its checksum is wrong", |logs| {
+        put(logs, options::IDENTITY, &record::group_key(G), b"");
+    });
+}
+
+#[test]
+fn a_damaged_entry_that_truncation_needs_stops_the_store() {
+    let dir = small();
+    {
+        let (logs, mut lanes) = open(&dir);
+        put(&logs, options::LOG, &record::entry_key(G, R, 3), b"");
+        let turn = Persist { truncate_to: Some(LogIndex(3)), ..persist(1) };
+        let error = lanes[0].write(&[append(2, entries(4..=4, 2)), turn]).expect_err("no term for its base");
+        assert_eq!(error.to_string(), "the log of shard 0 is damaged: entry 3: its checksum is wrong");
+        assert!(matches!(lanes[1].write(&[persist(2)]), Err(StoreError::Poisoned { .. })));
+    }
+    let (_, sound, damaged) = read(&dir.0).expect("a start");
+    assert_eq!((sound.len(), damaged.len()), (1, 1), "the next start knows whose it is");
+}
+
+#[test]
+fn a_damaged_identity_damages_everything() {
+    for (value, text) in [
+        (b"".to_vec(), "the node's identity: its checksum is wrong"),
+        (
+            record::seal(record::Kind::Node, record::NODE_KEY, b"short"),
+            "the node's identity: what it says makes no sense",
+        ),
+    ] {
+        let dir = small();
+        let (logs, lanes) = open(&dir);
+        put(&logs, options::IDENTITY, record::NODE_KEY, &value);
+        drop((logs, lanes));
+        let error = read(&dir.0).expect_err("no identity");
+        assert!(matches!(error, StoreError::Damaged { .. }) && error.to_string().contains(text), "{error}");
+    }
+}

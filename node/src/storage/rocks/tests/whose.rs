@@ -1,0 +1,125 @@
+//! Whose directory it is, and what is refused.
+
+use super::*;
+
+fn refusal(result: Result<(RocksLogs, Vec<RocksLane>), StoreError>) -> String {
+    result.err().expect("refused").to_string()
+}
+
+#[test]
+fn a_second_process_is_refused() {
+    let dir = Dir::new();
+    let (logs, lanes) = open(&dir);
+    let path = dir.0.display();
+    let text = format!(
+        "{path} is in use by another process ({}): stop it, or give this node a directory of its own",
+        std::process::id()
+    );
+    assert_eq!(refusal(try_open(&dir.0)), text);
+    assert!(matches!(set_aside(&dir.0), Err(StoreError::Locked { .. })));
+    drop(logs);
+    assert_eq!(refusal(try_open(&dir.0)), text, "the lanes hold it, too");
+    drop(lanes);
+    open(&dir);
+}
+
+#[test]
+fn another_nodes_directory_is_refused() {
+    let dir = Dir::new();
+    drop(open(&dir));
+    let other = Claim { node: NodeId(2), new_incarnation: Incarnation(8) };
+    let error = RocksLogs::open(&dir.0, other, &options()).err().expect("refused");
+    let path = dir.0.display();
+    let text = format!(
+        "{path} belongs to node 1, and this is node 2: start node 1 with it, or give this node its own directory"
+    );
+    assert_eq!(error.to_string(), text);
+    assert_eq!(open(&dir).0.identity().incarnation, Incarnation(7), "unchanged");
+}
+
+#[test]
+fn another_cluster_is_refused() {
+    let dir = Dir::new();
+    {
+        let (mut logs, _lanes) = open(&dir);
+        logs.enter(ClusterUid(0xaa)).expect("its first cluster");
+        logs.enter(ClusterUid(0xaa)).expect("the same");
+    }
+    let (mut logs, mut lanes) = open(&dir);
+    assert_eq!(logs.identity().cluster, Some(ClusterUid(0xaa)));
+    let error = logs.enter(ClusterUid(0xbb)).expect_err("another");
+    assert!(matches!(error, StoreError::OtherCluster { found: ClusterUid(0xaa), .. }), "{error}");
+    lanes[0].create(&[birth(1, 5)]).expect("a refusal does no harm");
+}
+
+#[test]
+fn a_newer_directory_is_refused() {
+    let dir = Dir::new();
+    drop(open(&dir));
+    let path = dir.0.join("MARK");
+    let mut bytes = fs::read(&path).expect("the mark");
+    let newer = record::number_record(record::Kind::Format, b"crema data directory", 2);
+    bytes[..newer.len()].copy_from_slice(&newer);
+    fs::write(&path, bytes).expect("a newer mark");
+    let text = format!(
+        "{} has format 2 and this build reads up to 1: use the release that wrote it, or a newer one",
+        dir.0.display()
+    );
+    assert_eq!(refusal(try_open(&dir.0)), text);
+}
+
+#[test]
+fn a_directory_that_was_not_finished_is_made_anew() {
+    let dir = Dir::new();
+    drop(Mark::create(&dir.0));
+    drop(open(&dir));
+
+    let dir = Dir::new();
+    let mark = Mark::create(&dir.0).expect("a mark");
+    drop(open_database(&dir.0, &dir.0.join(DATABASE), &options(), true));
+    drop(mark);
+    assert_eq!(open(&dir).0.identity().node, NodeId(1));
+}
+
+#[test]
+fn a_missing_file_is_damage_and_never_a_new_directory() {
+    let made = Dir::new();
+    {
+        let (_logs, mut lanes) = open(&made);
+        lanes[0].create(&[birth(1, 5)]).expect("a birth");
+    }
+    let names = fs::read_dir(made.0.join(DATABASE)).expect("files").map(|file| file.expect("a file").file_name());
+    let names = names.map(|name| format!("{DATABASE}/{}", name.to_string_lossy()));
+    let harmless = ["OPTIONS", "LOG", "LOCK", "IDENTITY"].map(|name| format!("{DATABASE}/{name}"));
+    let vital = names.filter(|name| !harmless.iter().any(|harmless| name.starts_with(harmless)));
+    let vital: Vec<_> = vital.chain([DATABASE.to_owned(), "MARK".to_owned()]).collect();
+    assert!(vital.len() >= 5, "{vital:?}");
+    for name in vital {
+        let dir = Dir::copy_of(&made.0);
+        let path = dir.0.join(&name);
+        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
+        removed.expect("removed");
+        assert!(try_open(&dir.0).is_err(), "without {name}");
+        assert!(try_open(&dir.0).is_err(), "without {name}, once more");
+    }
+}
+
+#[test]
+fn what_was_set_aside_makes_room_for_a_new_life() {
+    let dir = Dir::new();
+    {
+        let (_logs, mut lanes) = open(&dir);
+        lanes[0].create(&[birth(1, 5)]).expect("a birth");
+    }
+    fs::create_dir(dir.0.join("checkpoints")).expect("another store's folder");
+    for number in 1..=2 {
+        let aside = set_aside(&dir.0).expect("set aside");
+        assert_eq!(aside, dir.0.join(format!("set-aside-{number}")));
+        assert!(aside.join("MARK").exists() && aside.join(DATABASE).join("CURRENT").exists());
+        let claim = Claim { new_incarnation: Incarnation(100 + u128::from(number as u32)), ..claim() };
+        let logs = RocksLogs::open(&dir.0, claim, &options()).expect("a new directory");
+        assert_eq!(logs.identity().incarnation, claim.new_incarnation);
+        assert_eq!(logs.lanes().expect("lanes")[0].groups(), []);
+    }
+    assert!(dir.0.join("set-aside-1/checkpoints").exists() && !dir.0.join("checkpoints").exists());
+}
