@@ -19,7 +19,7 @@ const MSG_HEARTBEAT_RESPONSE: u32 = 9;
 impl<S: EntryStore> Group<S> {
     /// Carries out one poll's output, in its order.
     pub(super) fn perform(&mut self, output: Output<Batch>, env: &mut Env<'_>) {
-        let Output { install, messages, committed, reads } = output;
+        let Output { persist: _, install, messages, committed, reads } = output;
         if let Some(point) = install {
             self.install(point, env);
         }

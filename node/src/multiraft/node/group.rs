@@ -152,6 +152,8 @@ impl<S: EntryStore> Group<S> {
             election_ticks: config.timings.election_ticks,
             heartbeat_ticks: config.timings.heartbeat_ticks,
             seed: config.seed,
+            durable: false,
+            boot: 0,
         });
         replica.set_faults(config.faults);
         let mut group = Self {
