@@ -96,10 +96,10 @@ pub enum Unusable {
 pub struct Recovered {
     applied: SnapshotPoint,
     conf: v1::ConfState,
-    base: SnapshotPoint,
-    entries: Vec<Entry>,
-    hard_state: HardState,
-    reset: bool,
+    pub(super) base: SnapshotPoint,
+    pub(super) entries: Vec<Entry>,
+    pub(super) hard_state: HardState,
+    pub(super) reset: bool,
 }
 
 impl Recovered {
