@@ -115,15 +115,17 @@ impl Disk {
     /// The process is gone: of what was not synced a prefix is left.
     pub fn crash(&mut self, draw: &mut Draw) {
         let left = draw.below(self.unsynced.len() as u64 + 1) as usize;
-        for batch in self.unsynced.drain(..).take(left).collect::<Vec<_>>() {
-            self.take_in(batch);
-        }
-        // Published, and then came the crash before the batch that goes on from it.
-        for ((group, index), bytes) in std::mem::take(&mut self.received) {
-            if draw.below(2) == 0 {
-                self.put(group, index, bytes);
+        let mut lost: VecDeque<_> = std::mem::take(&mut self.unsynced);
+        lost.drain(..left).collect::<Vec<_>>().into_iter().for_each(|batch| self.take_in(batch));
+        // A snapshot may be published, and then came the crash, before the batch that goes on from it.
+        let torn = lost.pop_front().filter(|_| draw.below(2) == 0);
+        for persist in torn.iter().flat_map(|batch| &batch.writes) {
+            let Some(base) = persist.reset else { continue };
+            if let Some(bytes) = self.received.remove(&(persist.group, base.index)) {
+                self.put(persist.group, base.index, bytes);
             }
         }
+        self.received.clear();
         self.making.clear();
     }
 
