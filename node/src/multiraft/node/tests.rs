@@ -14,7 +14,6 @@ use crate::{
 };
 
 mod damage;
-mod durable;
 mod membership;
 
 const SHARD: GroupId = GroupId(1);
