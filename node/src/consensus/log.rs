@@ -1,7 +1,7 @@
 //! The log of one replica as raft-rs reads it: all entries since the last truncation, in memory.
 //!
-//! Durable storage, where there is any, is written from [`super::Replica`]'s output and read only at a start, so
-//! that raft-rs never waits for a disk.
+//! Durable storage, where there is any, is written from [`super::Persist`] and read only at a start, so that raft-rs
+//! never waits for a disk.
 
 use std::{cell::Cell, collections::VecDeque};
 
@@ -13,7 +13,7 @@ use raft::{
 use crate::faults::{Fault, Faults};
 
 /// Where a snapshot stands in the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SnapshotPoint {
     /// The last index that it contains.
     pub index: u64,
@@ -50,6 +50,19 @@ impl ReplicaLog {
             wanted: Cell::new(false),
             faults: Faults::none(),
         }
+    }
+
+    /// A log as a disk had it: `entries` follow `base` without a gap.
+    pub(super) fn recovered(
+        base: SnapshotPoint,
+        entries: Vec<Entry>,
+        hard_state: HardState,
+        conf: ConfState,
+    ) -> Self {
+        let mut log = Self::new(base, conf);
+        log.append(entries);
+        log.hard_state = hard_state;
+        log
     }
 
     pub(super) fn set_hard_state(&mut self, hard_state: HardState) {

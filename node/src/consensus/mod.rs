@@ -6,10 +6,12 @@
 
 mod conf;
 mod convert;
+mod journal;
 mod log;
 mod logger;
 mod membership;
 mod persist;
+mod poll;
 mod reads;
 mod replica;
 #[cfg(test)]
@@ -19,7 +21,7 @@ pub use self::{
     conf::{ConfChange, ConfStep},
     log::SnapshotPoint,
     membership::PeerProgress,
-    persist::Persist,
+    persist::{DiskLog, Persist, Recovered, Unusable},
     replica::{
         Committed, CommittedKind, Dropped, FIRST_INDEX, FIRST_TERM, Origin, Output, ReadAnswer, Replica,
         ReplicaConfig, Role, Standing,

@@ -17,14 +17,15 @@ struct Round<R> {
 pub(super) struct ReadQueue<R> {
     replica: ReplicaId,
     incarnation: Incarnation,
+    boot: u64,
     counter: u64,
     waiting: Vec<R>,
     rounds: VecDeque<Round<R>>,
 }
 
 impl<R> ReadQueue<R> {
-    pub(super) fn new(replica: ReplicaId, incarnation: Incarnation) -> Self {
-        Self { replica, incarnation, counter: 0, waiting: Vec::new(), rounds: VecDeque::new() }
+    pub(super) fn new(replica: ReplicaId, incarnation: Incarnation, boot: u64) -> Self {
+        Self { replica, incarnation, boot, counter: 0, waiting: Vec::new(), rounds: VecDeque::new() }
     }
 
     pub(super) fn push(&mut self, read: R) {
@@ -49,11 +50,13 @@ impl<R> ReadQueue<R> {
         Some(self.context(self.counter))
     }
 
-    /// Replica, incarnation, counter: never used again.
+    /// Replica, incarnation, boot, counter: never used again. A leader may still hold the questions of an earlier process
+    /// of this life, and would answer a new one with their index.
     fn context(&self, counter: u64) -> Vec<u8> {
-        let mut context = Vec::with_capacity(32);
+        let mut context = Vec::with_capacity(40);
         context.extend_from_slice(&self.replica.0.to_be_bytes());
         context.extend_from_slice(&self.incarnation.0.to_be_bytes());
+        context.extend_from_slice(&self.boot.to_be_bytes());
         context.extend_from_slice(&counter.to_be_bytes());
         context
     }

@@ -15,8 +15,10 @@ use raft::{
 
 use super::{
     conf, convert,
+    journal::Journal,
     log::{ReplicaLog, SnapshotPoint},
     logger::logger,
+    persist::{Persist, Recovered},
     reads::ReadQueue,
 };
 use crate::faults::Faults;
@@ -53,6 +55,10 @@ pub struct ReplicaConfig {
     pub heartbeat_ticks: usize,
     /// Decides every election timeout.
     pub seed: u64,
+    /// Whether it has a disk: what [`Output::persist`] says is then reported by [`Replica::persisted`].
+    pub durable: bool,
+    /// Unlike that of any earlier process in this life of the node; makes read contexts unique together with it.
+    pub boot: u64,
 }
 
 /// The index that every group's log starts behind: its first entry is the next one. Never 0, so that a replica that
@@ -62,7 +68,7 @@ pub const FIRST_INDEX: LogIndex = LogIndex(1);
 pub const FIRST_TERM: Term = Term(1);
 
 /// What a replica begins with.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Origin {
     /// It is one of the group's first replicas: all of them begin at [`FIRST_INDEX`] with this configuration. The
     /// state machine must be told that this index is applied.
@@ -74,17 +80,28 @@ pub enum Origin {
     },
     /// It comes later: it belongs to no configuration and never stands for election until a snapshot tells it one.
     Empty,
+    /// It goes on from what its disk has. The state machine must be that of [`Recovered::applied`].
+    Recovered(Recovered),
 }
 
 impl Origin {
-    fn begin(&self) -> (SnapshotPoint, ConfState) {
-        let ids = |replicas: &[ReplicaId]| replicas.iter().map(|id| id.0).collect();
+    /// The log that it begins with, and how far the state is.
+    fn begin(self) -> (ReplicaLog, SnapshotPoint) {
+        let ids = |replicas: Vec<ReplicaId>| replicas.into_iter().map(|id| id.0).collect();
         match self {
             Self::First { voters, learners } => {
                 let conf = ConfState { voters: ids(voters), learners: ids(learners), ..Default::default() };
-                (SnapshotPoint { index: FIRST_INDEX.0, term: FIRST_TERM.0 }, conf)
+                let base = SnapshotPoint { index: FIRST_INDEX.0, term: FIRST_TERM.0 };
+                (ReplicaLog::new(base, conf), base)
             }
-            Self::Empty => (SnapshotPoint { index: 0, term: 0 }, ConfState::default()),
+            Self::Empty => {
+                let base = SnapshotPoint { index: 0, term: 0 };
+                (ReplicaLog::new(base, ConfState::default()), base)
+            }
+            Self::Recovered(recovered) => {
+                let applied = recovered.applied();
+                (recovered.into_log(), applied)
+            }
         }
     }
 }
@@ -158,6 +175,8 @@ pub struct ReadAnswer<R> {
 /// What one poll asks for, in the order of the fields.
 #[derive(Debug)]
 pub struct Output<R> {
+    /// To be made durable, with the number for [`Replica::persisted`]; never in memory mode.
+    pub persist: Option<(u64, Persist)>,
     /// A snapshot that was received takes the state's place.
     pub install: Option<SnapshotPoint>,
     /// To peers.
@@ -172,27 +191,30 @@ pub struct Output<R> {
 pub struct Replica<R> {
     pub(super) config: ReplicaConfig,
     pub(super) raw: RawNode<ReplicaLog>,
-    reads: ReadQueue<R>,
+    pub(super) reads: ReadQueue<R>,
     /// Times that came with answers to our read contexts, until raft-rs hands the context out.
-    read_times: BTreeMap<Bytes, Timestamp>,
+    pub(super) read_times: BTreeMap<Bytes, Timestamp>,
+    pub(super) journal: Journal,
     pub(super) standing: Standing,
     pub(super) faults: Faults,
 }
 
 impl<R> Replica<R> {
-    /// A replica with no entry in its log.
+    /// A replica at its beginning, or as its disk has it.
     ///
     /// # Panics
     ///
     /// When the timings or the first configuration are not ones that raft-rs takes; `config` and the cluster map are
     /// checked long before.
     #[must_use]
-    pub fn new(config: ReplicaConfig) -> Self {
-        let (base, conf) = config.origin.begin();
-        let log = ReplicaLog::new(base, conf);
+    pub fn new(mut config: ReplicaConfig) -> Self {
+        let origin = std::mem::replace(&mut config.origin, Origin::Empty);
+        let on_disk = matches!(&origin, Origin::Recovered(recovered) if !recovered.is_reset());
+        let (log, applied) = origin.begin();
+        let journal = Journal::new(config.durable, (!on_disk).then(|| log.base()));
         let raft_config = Config {
             id: config.replica.0,
-            applied: base.index,
+            applied: applied.index,
             election_tick: config.election_ticks,
             heartbeat_tick: config.heartbeat_ticks,
             min_election_tick: config.election_ticks,
@@ -210,10 +232,14 @@ impl<R> Replica<R> {
             ..Config::default()
         };
         let raw = RawNode::new(&raft_config, log, &logger()).expect("what was checked long before");
-        let reads = ReadQueue::new(config.replica, config.incarnation);
+        let reads = ReadQueue::new(config.replica, config.incarnation, config.boot);
         let standing =
             Standing { role: Role::Follower, term: Term(0), leader: None, commit: LogIndex(0), last: LogIndex(0) };
-        let mut replica = Self { config, raw, reads, read_times: BTreeMap::new(), standing, faults: Faults::none() };
+        let (read_times, faults) = (BTreeMap::new(), Faults::none());
+        let mut replica = Self { config, raw, reads, read_times, journal, standing, faults };
+        if on_disk {
+            replica.journal.knows_term(replica.raw.raft.term);
+        }
         replica.settle();
         replica
     }
@@ -230,7 +256,7 @@ impl<R> Replica<R> {
         self.standing
     }
 
-    /// What it was made from.
+    /// What it was made from; its origin is spent.
     #[must_use]
     pub fn config(&self) -> &ReplicaConfig {
         &self.config
@@ -262,7 +288,9 @@ impl<R> Replica<R> {
 
     /// One tick of the Raft clock.
     pub fn tick(&mut self) {
-        self.raw.tick();
+        if self.may_stand() {
+            self.raw.tick();
+        }
         let patience = self.config.heartbeat_ticks as u32 * 2 + 1;
         self.reads.tick(patience);
         self.settle();
@@ -271,11 +299,19 @@ impl<R> Replica<R> {
     /// Stands for election now instead of waiting for a timeout; a learner does not.
     pub fn campaign(&mut self) {
         // raft-rs looks whether it may lead only when a timeout ends: told to, a learner stands, and wins.
-        if self.raw.raft.promotable() {
+        if self.raw.raft.promotable() && self.may_stand() {
             // An error only says that it was dropped; then there is nothing to do.
             let _ = self.raw.campaign();
         }
         self.settle();
+    }
+
+    /// Whether it may try to lead now. The only voter leads at once, without a word to anybody, and raft-rs wants all of
+    /// its log synced by then.
+    fn may_stand(&self) -> bool {
+        let log = &self.raw.raft.raft_log;
+        let alone = self.raw.raft.prs().is_singleton() && self.raw.raft.promotable() && !self.is_leader();
+        !alone || log.persisted == log.last_index()
     }
 
     /// A message from a peer, fenced already. The error is for the log: the message had no effect.
@@ -315,6 +351,7 @@ impl<R> Replica<R> {
             {
                 Err(format!("a heartbeat commits {}; the log ends at {}", message.commit, self.standing.last))
             }
+            MessageType::MsgTimeoutNow if !self.may_stand() => Err("its log is not synced yet".to_owned()),
             MessageType::MsgAppend if message.index == u64::MAX => Err("an append after the last index".to_owned()),
             MessageType::MsgSnapshot => conf::check_conf(message.get_snapshot().get_metadata().get_conf_state()),
             _ => Ok(()),
@@ -352,76 +389,6 @@ impl<R> Replica<R> {
     /// Gives back the waiting reads for which `expired` holds.
     pub fn drop_reads(&mut self, expired: impl Fn(&R) -> bool) -> Vec<R> {
         self.reads.remove(expired)
-    }
-
-    /// What is to be done next; `None` when nothing is. Storage is memory, so what it says is also persisted.
-    pub fn poll(&mut self, next_stamp: Timestamp) -> Option<Output<R>> {
-        self.issue_reads();
-        if !self.raw.has_ready() {
-            return None;
-        }
-        let mut ready = self.raw.ready();
-        let mut messages = ready.take_messages();
-        let install = self.take_snapshot(&ready);
-        self.raw.mut_store().append(ready.take_entries());
-        if let Some(hard_state) = ready.hs() {
-            self.raw.mut_store().set_hard_state(hard_state.clone());
-        }
-        messages.append(&mut ready.take_persisted_messages());
-        let committed = ready.take_committed_entries().into_iter().map(committed).collect();
-        let answers = ready.take_read_states();
-        let number = ready.number();
-        self.raw.advance_append_async(ready);
-        self.raw.on_persist_ready(number);
-        self.settle();
-        let reads = answers.into_iter().filter_map(|state| self.answer(state, next_stamp)).collect();
-        let messages = messages.into_iter().map(|message| self.to_wire(message, next_stamp)).collect();
-        Some(Output { install, messages, committed, reads })
-    }
-
-    /// Everything up to `index` is applied.
-    pub fn applied(&mut self, index: LogIndex) {
-        self.raw.advance_apply_to(index.0);
-        self.settle();
-    }
-
-    fn take_snapshot(&mut self, ready: &raft::Ready) -> Option<SnapshotPoint> {
-        let meta = ready.snapshot().get_metadata();
-        let point = SnapshotPoint { index: meta.index, term: meta.term };
-        if point.index == 0 {
-            return None;
-        }
-        self.raw.mut_store().reset_to(ready.snapshot());
-        Some(point)
-    }
-
-    fn issue_reads(&mut self) {
-        let may = match self.standing.role {
-            // Before a commit in its term a leader would drop the read without a word (PROTOCOL 6).
-            Role::Leader => self.raw.raft.commit_to_current_term(),
-            Role::Follower => self.standing.leader.is_some(),
-            Role::Candidate => false,
-        };
-        if may && let Some(context) = self.reads.next_round() {
-            self.raw.read_index(context);
-        }
-    }
-
-    fn answer(&mut self, state: raft::ReadState, next_stamp: Timestamp) -> Option<ReadAnswer<R>> {
-        let told = self.read_times.remove(state.request_ctx.as_slice());
-        // Without a time the reads stay queued, and are asked for again.
-        let now = if self.is_leader() { next_stamp } else { told? };
-        let reads = self.reads.take(&state.request_ctx)?;
-        Some(ReadAnswer { index: LogIndex(state.index), now, reads })
-    }
-
-    fn to_wire(&self, message: raft::eraftpb::Message, next_stamp: Timestamp) -> v1::RaftMessage {
-        let is_read_answer = message.get_msg_type() == MessageType::MsgReadIndexResp;
-        let mut wire = convert::to_wire(self.config.group.0, self.config.generation, message);
-        if is_read_answer {
-            wire.read_now_ms = next_stamp.0;
-        }
-        wire
     }
 
     /// After every call into raft-rs: a seeded election timeout in the place of its random one, and reads that
@@ -483,9 +450,10 @@ impl<R> Replica<R> {
         normal.filter_map(|entry| codec::peek_stamp(&entry.data)).collect()
     }
 
-    /// Drops the log up to and including an applied index.
+    /// Drops the log up to and including an applied index. On a disk that happens with the next write.
     pub fn truncate_to(&mut self, index: LogIndex) {
         self.raw.mut_store().truncate_to(index.0);
+        self.journal.truncate_to(self.truncated_to());
     }
 
     /// Whether a follower needs a snapshot and none was offered that serves.
@@ -562,16 +530,4 @@ impl<R> Replica<R> {
         }
         self.settle();
     }
-}
-
-fn committed(entry: raft::eraftpb::Entry) -> Committed {
-    let (index, term) = (LogIndex(entry.index), Term(entry.term));
-    let kind = match entry.get_entry_type() {
-        EntryType::EntryNormal if entry.data.is_empty() => CommittedKind::Empty,
-        EntryType::EntryNormal => CommittedKind::Normal(entry.data),
-        EntryType::EntryConfChange | EntryType::EntryConfChangeV2 => {
-            CommittedKind::ConfChange { context: entry.context }
-        }
-    };
-    Committed { index, term, kind }
 }

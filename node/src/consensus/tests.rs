@@ -3,6 +3,7 @@
 //! Every block goes on where the one before stopped; `new` starts over. The words are in [`Script::line`]. What holds in every script is asserted as it runs: entries are handed out once, in order and
 //! the same on every replica, and no read is answered twice.
 
+mod durable;
 mod membership;
 mod timeouts;
 
@@ -51,6 +52,8 @@ fn config(replica: u64, voters: u64, learners: u64, seed: u64) -> ReplicaConfig 
         election_ticks: ELECTION_TICKS,
         heartbeat_ticks: HEARTBEAT_TICKS,
         seed,
+        durable: false,
+        boot: 0,
     }
 }
 
@@ -63,6 +66,7 @@ struct Peer {
     applied: LogIndex,
     /// What a machine would keep: how many conf changes took effect.
     conf_version: u64,
+    disk: durable::Disk,
 }
 
 impl Peer {
@@ -70,7 +74,14 @@ impl Peer {
         let applied = if config.origin == Origin::Empty { LogIndex(0) } else { FIRST_INDEX };
         let replica = Replica::new(config);
         let standing = replica.standing();
-        Self { replica, stamp: Timestamp(id * 1_000), standing, applied, conf_version: 0 }
+        Self {
+            replica,
+            stamp: Timestamp(id * 1_000),
+            standing,
+            applied,
+            conf_version: 0,
+            disk: durable::Disk::default(),
+        }
     }
 }
 
@@ -105,6 +116,10 @@ impl Script {
             ["queue"] => self.show_queue(),
             ["cut", id] => self.isolate(number(id)),
             ["heal"] => self.cut.clear(),
+            ["flow"] => self.flow(),
+            ["sync", id] => self.sync(number(id), usize::MAX),
+            ["sync", id, count] => self.sync(number(id), number(count)),
+            ["crash", id] => self.crash(number(id)),
             ["spare", id] => self.spare(number(id)),
             ["kill", id] => self.kill(number(id)),
             ["members"] => self.members(),
@@ -199,15 +214,17 @@ impl Script {
     }
 
     fn start(&mut self, voters: u64, options: &[&str]) {
-        let (mut seed, mut learners) = (1, 0);
+        let (mut seed, mut learners, mut durable) = (1, 0, false);
         for option in options {
             match option.split_once('=') {
+                None if *option == "durable" => durable = true,
                 Some(("seed", n)) => seed = number(n),
                 Some(("learners", n)) => learners = number(n),
                 _ => panic!("unknown option {option}"),
             }
         }
-        let peer = |id| (id, Peer::new(id, config(id, voters, learners, seed)));
+        let config = |id| ReplicaConfig { durable, ..config(id, voters, learners, seed) };
+        let peer = |id| (id, Peer::new(id, config(id)));
         let peers: BTreeMap<u64, Peer> = (1..=voters + learners).map(peer).collect();
         let confs = BTreeMap::from([(FIRST_INDEX, (0, peers[&1].replica.conf()))]);
         *self = Self { peers, confs, seed, ..Self::default() };
@@ -278,7 +295,11 @@ impl Script {
         loop {
             let peer = self.peers.get_mut(&id).expect("a replica");
             let Some(output) = peer.replica.poll(peer.stamp) else { break };
-            let Output { install, messages, committed, reads } = output;
+            let Output { persist, install, messages, committed, reads } = output;
+            if let Some((number, persist)) = persist {
+                self.note_write(id, number, persist);
+            }
+            let peer = self.peers.get_mut(&id).expect("a replica");
             if let Some(SnapshotPoint { index, term }) = install {
                 peer.applied = LogIndex(index);
                 peer.replica.applied(peer.applied);

@@ -1,4 +1,5 @@
-//! One node's process: the real core, its clocks, and whether it runs at all. Each process is a life of its own.
+//! One node's process: the real core, its clocks, its disk if it has one, and whether it runs at all. Without a disk each
+//! process is a life of its own.
 
 use std::sync::Arc;
 
@@ -7,12 +8,13 @@ use crema::{
     faults::Faults,
     machine::model::ModelStore,
     multiraft::node::{Admission, Effects, Input, Lanes, Limits, Node, NodeConfig, Timings},
-    types::{GroupId, Incarnation, NodeId, Timestamp},
+    types::{Draw, GroupId, Incarnation, NodeId, Timestamp},
 };
 
 use crate::{
     clock::{Micros, NodeClock},
     cluster,
+    disk::Disk,
     net::Place,
     plan::Plan,
 };
@@ -30,6 +32,12 @@ pub struct Host {
     /// The life of the last process.
     pub incarnation: Incarnation,
     lives: u128,
+    /// What outlives a process of this life.
+    pub disk: Option<Disk>,
+    /// Processes so far.
+    pub boot: u64,
+    /// When the disk is done with all that was asked of it.
+    pub disk_free_at: Micros,
     /// The process does nothing before this; what comes in waits.
     pub paused_until: Micros,
     /// A turn is due.
@@ -49,6 +57,9 @@ impl Host {
             is_joining: false,
             incarnation: cluster::incarnation(place, 0),
             lives: 0,
+            disk: None,
+            boot: 0,
+            disk_free_at: 0,
             paused_until: 0,
             turn_is_set: false,
             inbox: Vec::new(),
@@ -59,13 +70,27 @@ impl Host {
     /// The process takes part from here on, in its present life.
     pub fn start(&mut self, plan: &Plan, map: Arc<ClusterMap>, seed: u64) {
         self.is_joining = false;
-        self.node = Some(start(self, plan, map, seed));
+        self.boot += 1;
+        self.disk = plan.durable.then(|| Disk::new(map.clone(), self.faults));
+        self.node = Some(Node::new(self.config(plan, seed), map, make_store(self.faults)));
+    }
+
+    /// Another process of the same life goes on from the disk. Says whether there is one to go on from.
+    pub fn restart(&mut self, plan: &Plan, seed: u64) -> bool {
+        let Some(disk) = &self.disk else { return false };
+        self.boot += 1;
+        let make = make_store(self.faults);
+        let restart = disk.load(|| make(GroupId::META));
+        let map = disk.map();
+        self.node = Some(Node::restart(self.config(plan, seed), map, restart, make));
+        true
     }
 
     /// A new process, with no memory of an earlier one.
     pub fn begin_life(&mut self) {
         self.lives += 1;
         self.incarnation = cluster::incarnation(self.place, self.lives);
+        self.disk = None;
         self.is_joining = true;
     }
 
@@ -93,8 +118,12 @@ impl Host {
         now < self.paused_until
     }
 
-    /// The process is gone, and with it all it knew.
-    pub fn crash(&mut self) {
+    /// The process is gone, and with it all it knew but what is on its disk.
+    pub fn crash(&mut self, draw: &mut Draw) {
+        if let Some(disk) = &mut self.disk {
+            disk.crash(draw);
+        }
+        self.disk_free_at = 0;
         self.node = None;
         self.is_joining = false;
         self.inbox.clear();
@@ -156,27 +185,33 @@ pub fn place_of(node: NodeId) -> Place {
     node.0 as Place - 1
 }
 
-fn start(host: &Host, plan: &Plan, map: Arc<ClusterMap>, seed: u64) -> Node<ModelStore> {
-    let (place, faults) = (host.place, host.faults);
-    let config = NodeConfig {
-        node: node_id(place),
-        incarnation: host.incarnation,
-        lanes: Lanes::ALL,
-        timings: Timings { hibernate_ticks: plan.hibernate_ticks, ..Timings::default() },
-        limits: Limits {
-            log_entries: plan.log_entries,
-            hash_interval: plan.hash_interval,
-            capture_step: plan.capture_step,
-            ..Limits::default()
-        },
-        seed: seed ^ (place as u64) << 48 ^ (host.lives as u64) << 40,
-        admission: Admission::default(),
-        faults,
-    };
-    let make_store = move |_| {
+fn make_store(faults: Faults) -> impl Fn(GroupId) -> ModelStore {
+    move |_| {
         let mut store = ModelStore::new();
         store.set_faults(faults);
         store
-    };
-    Node::new(config, map, make_store)
+    }
+}
+
+impl Host {
+    fn config(&self, plan: &Plan, seed: u64) -> NodeConfig {
+        let (place, faults) = (self.place, self.faults);
+        NodeConfig {
+            node: node_id(place),
+            incarnation: self.incarnation,
+            lanes: Lanes::ALL,
+            timings: Timings { hibernate_ticks: plan.hibernate_ticks, ..Timings::default() },
+            limits: Limits {
+                log_entries: plan.log_entries,
+                hash_interval: plan.hash_interval,
+                capture_step: plan.capture_step,
+                ..Limits::default()
+            },
+            seed: seed ^ (place as u64) << 48 ^ (self.lives as u64) << 40,
+            durable: plan.durable,
+            boot: self.boot,
+            admission: Admission::default(),
+            faults,
+        }
+    }
 }

@@ -10,8 +10,8 @@ use crate::{
     world::{self, Passed, Scenario},
 };
 
-/// The planted faults that concern the core without disks; the others come with that part.
-pub const CONCERNED: [Fault; 17] = [
+/// The planted faults that it can find: all of them.
+pub const CONCERNED: [Fault; 21] = [
     Fault::ReplyBeforeQuorum,
     Fault::ReplicaIdReused,
     Fault::RetryAmbiguousPut,
@@ -29,6 +29,10 @@ pub const CONCERNED: [Fault; 17] = [
     Fault::ConfChangeUnchecked,
     Fault::MovedReplicaServes,
     Fault::StaleCheckpoint,
+    Fault::AcknowledgeBeforeFsync,
+    Fault::HardStateNotSynced,
+    Fault::TruncationBeforeCheckpoint,
+    Fault::StaleLogTail,
 ];
 
 /// How a hunt ended.

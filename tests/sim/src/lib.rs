@@ -8,6 +8,7 @@ pub mod check;
 pub mod clients;
 pub mod clock;
 pub mod cluster;
+pub mod disk;
 pub mod forming;
 pub mod host;
 pub mod hunt;

@@ -11,6 +11,7 @@ use crate::{
     net::{Looseness, Place},
 };
 
+mod disks;
 mod shape;
 
 pub use shape::{Shape, Wish};
@@ -38,6 +39,8 @@ pub struct Plan {
     pub hash_interval: u64,
     /// Entries that one shard may hold; 0 is no limit.
     pub max_entries: u64,
+    /// Whether the nodes have disks, from which they go on after a crash.
+    pub durable: bool,
     /// How the cluster changes.
     pub shape: Shape,
     /// The clients.
@@ -203,6 +206,7 @@ impl Plan {
             capture_step: [1, 3, 100][draw.below(3) as usize],
             hash_interval: [8, 32, 1_024][draw.below(3) as usize],
             max_entries: [0, 0, 4, 8][draw.below(4) as usize],
+            durable: false,
             shape: Shape::fixed(),
             load,
             incidents: Vec::new(),
@@ -210,6 +214,9 @@ impl Plan {
         };
         plan.draw_incidents(draw);
         plan.draw_shape(draw);
+        if !plan.shape.changes && draw.below(2) == 0 {
+            plan.have_disks(draw);
+        }
         plan
     }
 
@@ -217,6 +224,21 @@ impl Plan {
     #[must_use]
     pub fn hunting(fault: Fault, draw: &mut Draw) -> Self {
         let mut plan = Self::of(draw);
+        let concerns_disks = matches!(
+            fault,
+            Fault::AcknowledgeBeforeFsync
+                | Fault::HardStateNotSynced
+                | Fault::TruncationBeforeCheckpoint
+                | Fault::StaleLogTail
+        );
+        if concerns_disks {
+            plan.shape = Shape::fixed();
+            plan.log_entries = 20;
+            plan.have_disks(draw);
+        } else if plan.durable {
+            plan.durable = false;
+            plan.incidents.retain(|(_, incident)| !matches!(incident, Incident::Crash(_) | Incident::Restart(_)));
+        }
         match fault {
             Fault::ReplicaIdReused => plan.restart_often(draw),
             Fault::ExpiryByLocalClock | Fault::ExpiryByWallClockAtRead => {

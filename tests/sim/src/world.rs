@@ -8,10 +8,11 @@ use std::sync::Arc;
 use crema::{
     checkpoint,
     cluster::map::ClusterMap,
+    consensus::SnapshotPoint,
     faults::{Fault, Faults},
     machine::command::{Op, Query},
     multiraft::node::{Effects, Event as Told, Input, ReceivedSnapshot, SendSnapshot, Ticket},
-    types::{Draw, GroupId},
+    types::{Draw, GroupId, ReplicaId},
 };
 use crema_api::v1;
 
@@ -93,6 +94,20 @@ enum Event {
     Doubt(Place),
     /// A new process follows one that has ended.
     Return(Place),
+    /// The disk of a process has synced all batches up to a number.
+    Synced {
+        place: Place,
+        boot: u64,
+        number: u64,
+    },
+    /// A checkpoint of a process is in its place.
+    Published {
+        place: Place,
+        boot: u64,
+        group: GroupId,
+        replica: ReplicaId,
+        point: SnapshotPoint,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +149,7 @@ macro_rules! trace {
 }
 
 mod brief;
+mod disks;
 mod shape;
 mod trouble;
 
@@ -293,7 +309,11 @@ impl<'t> World<'t> {
             Event::Ask(asker, hint) => self.ask(asker, hint),
             Event::Unanswered(ticket) => self.unanswered(ticket),
             Event::Doubt(place) => self.doubt(place),
-            Event::Return(place) => self.begin_life(place),
+            Event::Return(place) => self.come_back(place),
+            Event::Synced { place, boot, number } => self.synced(place, boot, number),
+            Event::Published { place, boot, group, replica, point } => {
+                self.published(place, boot, group, replica, point);
+            }
         }
         Ok(())
     }
@@ -356,8 +376,24 @@ impl<'t> World<'t> {
             }
         }
         self.watch.promotions(&self.hosts)?;
-        let Effects { frames, replies, snapshots, events, map, governed, reports: _, destroyed, more } = effects;
+        let Effects {
+            persist,
+            checkpoints,
+            frames,
+            replies,
+            snapshots,
+            events,
+            map,
+            governed,
+            reports: _,
+            destroyed,
+            more,
+        } = effects;
+        self.write(place, persist, checkpoints);
         if let Some(map) = map {
+            if let Some(disk) = &mut self.hosts[place].disk {
+                disk.note_map(map.clone());
+            }
             trace!(self, "{place}: has map {}, with {:?}", map.version, map.migrations.values());
             self.introduce();
         }
@@ -413,8 +449,12 @@ impl<'t> World<'t> {
         let decoded = checkpoint::decode_all(&chunks.concat());
         let ok = match decoded {
             Ok((head, entries)) if !lost => {
+                let index = head.index().0;
                 let received = ReceivedSnapshot { from: node_id(from), message, head, entries };
                 trace!(self, "{place}: gets a snapshot of {group} from {from}");
+                if let Some(disk) = self.hosts[place].disk.as_mut() {
+                    disk.receive(group, index, chunks.concat());
+                }
                 self.input(place, Input::Snapshot(Box::new(received)));
                 true
             }
@@ -434,6 +474,10 @@ impl<'t> World<'t> {
             return;
         }
         let live = self.live();
+        if live.is_empty() {
+            self.queue.set(self.now + 50 * MS, Event::Round(client));
+            return;
+        }
         let calls = 1 + self.draw.below(self.plan.load.pipeline);
         let place = live[self.draw.below(live.len() as u64) as usize];
         for _ in 0..calls {

@@ -19,7 +19,10 @@ const MSG_HEARTBEAT_RESPONSE: u32 = 9;
 impl<S: EntryStore> Group<S> {
     /// Carries out one poll's output, in its order.
     pub(super) fn perform(&mut self, output: Output<Batch>, env: &mut Env<'_>) {
-        let Output { install, messages, committed, reads } = output;
+        let Output { persist, install, messages, committed, reads } = output;
+        if let Some((number, persist)) = persist {
+            env.out.writes.push(number, persist);
+        }
         if let Some(point) = install {
             self.install(point, env);
         }
@@ -82,8 +85,12 @@ impl<S: EntryStore> Group<S> {
             (CommittedKind::ConfChange { context }, _) => {
                 self.apply_conf_change(index, &context, env).map(|()| Vec::new())
             }
-            (CommittedKind::Normal(data), State::Shard(_)) => self.apply_record(index, &data),
+            (CommittedKind::Normal(data), State::Shard(_)) => {
+                self.checkpoints.count(data.len());
+                self.apply_record(index, &data)
+            }
             (CommittedKind::Normal(data), State::Meta(_)) => {
+                self.checkpoints.count(data.len());
                 self.apply_change(index, term, &data, env).map(|()| Vec::new())
             }
         };

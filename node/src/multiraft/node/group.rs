@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use super::{
     Limits, NodeConfig,
     batch::{Answer, Batch},
+    checkpoints::Checkpoints,
     conf::peer_of,
     evict::Evictions,
     hashes::{Hashes, Health},
@@ -12,6 +13,7 @@ use super::{
     meta::Meta,
     out::{Event, Out},
     read::Reads,
+    recover::Start,
     report::Told,
     snapshot::Snapshots,
     status::Counters,
@@ -20,7 +22,7 @@ use super::{
 use crate::{
     checkpoint,
     clock::ClockTable,
-    cluster::map::{ClusterMap, ReplicaAt, ReplicaSet},
+    cluster::map::{ClusterMap, ReplicaSet},
     consensus::{FIRST_INDEX, Origin, Replica, ReplicaConfig, Role, Standing},
     error::Error,
     machine::{Machine, Settings, codec, store::EntryStore},
@@ -107,6 +109,7 @@ pub(super) struct Group<S> {
     /// Who was asked to take this leadership over; only while it is still here.
     pub(super) declined: BTreeSet<ReplicaId>,
     pub(super) snapshots: Snapshots<S>,
+    pub(super) checkpoints: Checkpoints,
     pub(super) hashes: Hashes,
     pub(super) evictions: Evictions,
     pub(super) health: Health,
@@ -119,39 +122,34 @@ pub(super) struct Group<S> {
 }
 
 impl<S: EntryStore> Group<S> {
-    /// The replica that the map places here, at the beginning of its life.
+    /// A replica here, new or recovered.
     pub(super) fn new(
         config: &NodeConfig,
         map: &ClusterMap,
         id: GroupId,
-        at: &ReplicaAt,
-        mut state: State<S>,
+        replica: ReplicaId,
+        start: Start<S>,
     ) -> Self {
         let set = &map.groups[&id];
-        let first = begins_first(map, id, set);
-        match &mut state {
-            State::Shard(machine) => {
-                machine.set_faults(config.faults);
-                machine.set_hash_interval(config.limits.hash_interval);
-                (1..=FIRST_INDEX.0).filter(|_| first).for_each(|index| machine.apply_empty(LogIndex(index)));
-            }
-            State::Meta(meta) if first => meta.applied = FIRST_INDEX,
-            State::Meta(_) => {}
+        let Start { mut state, origin, conf_version, peers, checkpoints, unfit } = start;
+        if let State::Shard(machine) = &mut state {
+            machine.set_faults(config.faults);
+            machine.set_hash_interval(config.limits.hash_interval);
         }
-        let ids = |learner| set.replicas.iter().filter(move |at| at.learner == learner).map(|at| at.replica);
-        let origin = match first {
-            true => Origin::First { voters: ids(false).collect(), learners: ids(true).collect() },
-            false => Origin::Empty,
-        };
+        let first = matches!(origin, Origin::First { .. });
+        let recovered = matches!(origin, Origin::Recovered(_));
+        let own = replica;
         let mut replica = Replica::new(ReplicaConfig {
             group: id,
             generation: set.generation,
-            replica: at.replica,
+            replica,
             incarnation: config.incarnation,
             origin,
             election_ticks: config.timings.election_ticks,
             heartbeat_ticks: config.timings.heartbeat_ticks,
             seed: config.seed,
+            durable: config.durable,
+            boot: config.boot,
         });
         replica.set_faults(config.faults);
         let mut group = Self {
@@ -160,12 +158,12 @@ impl<S: EntryStore> Group<S> {
             nodes: BTreeMap::new(),
             dead: BTreeSet::new(),
             conf: checkpoint::ConfState::default(),
-            conf_version: 0,
+            conf_version,
             migrating: false,
             preferred: None,
             steering: Steering::default(),
             told: Told::default(),
-            first_leader: first && set.replicas.first().is_some_and(|first| first.replica == at.replica),
+            first_leader: first && set.replicas.first().is_some_and(|first| first.replica == own),
             seen: replica.standing(),
             replica,
             state,
@@ -178,15 +176,20 @@ impl<S: EntryStore> Group<S> {
             rest: Rest::default(),
             declined: BTreeSet::new(),
             snapshots: Snapshots::default(),
+            checkpoints,
             hashes: Hashes::default(),
             evictions: Evictions::default(),
-            health: Health::Serving,
+            health: unfit.map_or(Health::Serving, |reason| Health::Stopped { reason }),
             uid: map.uid,
             feature_level: codec::FEATURE_LEVEL,
-            peer_table: if first { peer_table(map, set) } else { Vec::new() },
+            peer_table: peers,
             limits: config.limits,
             counters: Counters::default(),
         };
+        group.remember_stamp();
+        if recovered {
+            group.publish();
+        }
         group.read_conf();
         group.follow_map(map, config.node);
         group
@@ -268,8 +271,9 @@ impl<S: EntryStore> Group<S> {
         self.follow_standing(env);
         self.serve_reads(env);
         self.nominate(env);
-        self.keep_log_short(env.config.faults);
+        self.keep_log_short(env.config);
         self.work_on_snapshot(env);
+        self.checkpoint_if_due(env);
     }
 
     /// Reacts once to every change of leader, term or role.
@@ -352,6 +356,7 @@ impl<S: EntryStore> Group<S> {
     pub(super) fn stop(&mut self, reason: String, env: &mut Env<'_>) {
         self.health = Health::Stopped { reason: reason.clone() };
         self.offer_no_snapshot();
+        self.abandon_checkpoint(env);
         self.snapshots.forget_staged();
         env.out.event(Event::Health { group: self.id, health: self.health.clone() });
         self.give_everything_back(&reason, env);
@@ -381,11 +386,11 @@ impl<S: EntryStore> Group<S> {
 
 /// Whether a set's replicas begin with its first configuration. The log of the meta group begins with the first map, so
 /// whoever knows only a later one can't have its beginning.
-fn begins_first(map: &ClusterMap, id: GroupId, set: &ReplicaSet) -> bool {
+pub(super) fn begins_first(map: &ClusterMap, id: GroupId, set: &ReplicaSet) -> bool {
     set.changes == 0 && (id != GroupId::META || map.version == 1)
 }
 
-fn peer_table(map: &ClusterMap, set: &ReplicaSet) -> Vec<checkpoint::Peer> {
+pub(super) fn peer_table(map: &ClusterMap, set: &ReplicaSet) -> Vec<checkpoint::Peer> {
     set.replicas.iter().filter_map(|at| peer_of(map, at)).collect()
 }
 

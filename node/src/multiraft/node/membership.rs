@@ -7,18 +7,11 @@ use std::sync::Arc;
 
 use crema_api::v1;
 
-use super::{
-    MakeStore, Node, NodeConfig,
-    group::{Group, State},
-    hashes::Health,
-    meta::Meta,
-    out::Event,
-    route::Route,
-};
+use super::{MakeStore, Node, NodeConfig, group::Group, out::Event, recover, route::Route};
 use crate::{
     cluster::map::{ClusterMap, Member, MemberState, ReplicaAt},
     faults::Fault,
-    machine::{Machine, store::EntryStore},
+    machine::store::EntryStore,
     types::{GroupId, NodeId, Now, ReplicaId},
 };
 
@@ -36,11 +29,7 @@ pub(super) fn create<S: EntryStore>(
     at: &ReplicaAt,
     make_store: &mut MakeStore<S>,
 ) -> Group<S> {
-    let state = match id.shard() {
-        Some(_) => State::Shard(Box::new(Machine::new(make_store(id)))),
-        None => State::Meta(Box::new(Meta::new(map.clone()))),
-    };
-    Group::new(config, map, id, at, state)
+    Group::new(config, map, id, at.replica, recover::begin(map, id, make_store(id)))
 }
 
 impl<S: EntryStore> Node<S> {
@@ -101,10 +90,17 @@ impl<S: EntryStore> Node<S> {
 
     fn begin(&mut self, id: GroupId, map: &Arc<ClusterMap>, at: &ReplicaAt) {
         tracing::info!(group = %id, replica = %at.replica, "a replica begins here");
-        let group = create(&self.config, map, id, at, &mut self.make_store);
+        let group = match self.failed.clone() {
+            None => create(&self.config, map, id, at, &mut self.make_store),
+            // It could keep nothing.
+            Some(reason) => {
+                let start = recover::empty(map, id, (self.make_store)(id), Some(reason));
+                Group::new(&self.config, map, id, at.replica, start)
+            }
+        };
         self.held.insert(id, at.replica);
+        self.out.event(Event::Health { group: id, health: group.health.clone() });
         self.groups.insert(id, group);
-        self.out.event(Event::Health { group: id, health: Health::Serving });
         self.dirty.insert(id);
     }
 
@@ -127,6 +123,9 @@ impl<S: EntryStore> Node<S> {
         self.dirty.insert(id);
         let term = group.replica.standing().term;
         self.out.event(Event::Leader { group: id, leader, term, sole: false });
+        if self.config.durable {
+            self.out.writes.destroy(id, group.own());
+        }
         self.out.destroyed(id);
     }
 

@@ -20,15 +20,17 @@ use crate::{
     cluster::{command::MetaCommand, map::ClusterMap},
     faults::Faults,
     machine::{Machine, command::Op, store::EntryStore},
-    types::{GroupId, Incarnation, NodeId, Now, ReplicaId},
+    types::{GroupId, Incarnation, LogIndex, NodeId, Now, ReplicaId},
 };
 
 mod admit;
 mod apply;
 mod batch;
 mod beds;
+mod checkpoints;
 mod conf;
 mod drive;
+mod durable;
 mod evict;
 mod forward;
 mod govern;
@@ -42,6 +44,7 @@ mod out;
 mod peers;
 mod propose;
 mod read;
+mod recover;
 mod report;
 mod route;
 mod snapshot;
@@ -53,9 +56,12 @@ mod tests;
 pub use self::{
     admit::Admission,
     batch::Ticket,
+    checkpoints::{CheckpointPiece, Piece},
+    durable::PersistBatch,
     govern::Governing,
     hashes::{Health, NO_MAJORITY},
     out::{Effects, Event, SendSnapshot},
+    recover::{Found, Restart, RestartedGroup},
     snapshot::ReceivedSnapshot,
     status::{Counters, GroupStatus},
 };
@@ -64,7 +70,7 @@ use self::{
     forward::Forwards,
     govern::Governor,
     group::Group,
-    membership::{create, living, placed},
+    membership::living,
     out::Out,
     report::Report,
     route::{Route, Routes},
@@ -163,6 +169,10 @@ pub struct NodeConfig {
     pub limits: Limits,
     /// Decides every draw.
     pub seed: u64,
+    /// Whether it has a disk: [`Effects::persist`] is then made durable and confirmed by [`Input::Persisted`].
+    pub durable: bool,
+    /// Unlike that of any earlier process in this life; a life without a disk has only one.
+    pub boot: u64,
     /// Whom it lets in while it leads the meta group.
     pub admission: Admission,
     /// Planted bugs; none in production.
@@ -257,6 +267,25 @@ pub enum Input {
         /// When the caller stops waiting, on this process's monotonic clock.
         deadline_mono_ms: u64,
     },
+    /// The disk has synced everything up to this [`PersistBatch::number`].
+    Persisted {
+        /// The number.
+        number: u64,
+    },
+    /// A write or a sync failed. Nothing that is not confirmed yet ever will be.
+    PersistFailed {
+        /// Why.
+        reason: String,
+    },
+    /// A checkpoint is published: whole, synced and in its place.
+    Checkpointed {
+        /// The group.
+        group: GroupId,
+        /// Its replica.
+        replica: ReplicaId,
+        /// The index of the checkpoint.
+        index: LogIndex,
+    },
     /// What another worker of this node reports; only for the worker that holds the meta group.
     Report(v1::NodeReport),
 }
@@ -293,23 +322,36 @@ pub struct Node<S> {
     governor: Option<Governor>,
     /// The cluster has declared this node's life over.
     superseded: bool,
+    /// Why the disk can't be trusted.
+    failed: Option<String>,
     tick: u64,
     resigning: bool,
     out: Out,
 }
 
 impl<S: EntryStore> Node<S> {
-    /// The replicas that the map places on this node and in these lanes, all of them empty.
+    /// The replicas that the map places on this node and in these lanes, all of them at the beginning of their life.
     pub fn new(
         config: NodeConfig,
         map: Arc<ClusterMap>,
         make_store: impl FnMut(GroupId) -> S + Send + 'static,
     ) -> Self {
+        let restart = Restart { birth: map.clone(), groups: BTreeMap::new(), held: BTreeMap::new() };
+        Self::restart(config, map, restart, make_store)
+    }
+
+    /// The replicas that the disk has, and those that the map places here beside them. The map is the newest that this
+    /// node knows; `restart` may name groups of other lanes.
+    pub fn restart(
+        config: NodeConfig,
+        map: Arc<ClusterMap>,
+        restart: Restart<S>,
+        make_store: impl FnMut(GroupId) -> S + Send + 'static,
+    ) -> Self {
         let mut make_store: MakeStore<S> = Box::new(make_store);
         let ids: Vec<GroupId> = map.groups.keys().copied().filter(|group| config.lanes.owns(*group)).collect();
-        let here = ids.iter().filter_map(|id| Some((*id, *placed(&config, &map, *id)?)));
-        let groups: BTreeMap<_, _> =
-            here.map(|(id, at)| (id, create(&config, &map, id, &at, &mut make_store))).collect();
+        let mut out = Out::new(config.node);
+        let recover::Replicas { groups, held } = recover::replicas(&config, &map, restart, &mut make_store, &mut out);
         // Nobody's operations go into the meta group.
         let shards = ids.iter().filter(|id| id.shard().is_some());
         let routes = shards.map(|id| (*id, Route::new(Route::members(config.node, &map, &map.groups[id])))).collect();
@@ -317,7 +359,7 @@ impl<S: EntryStore> Node<S> {
             clock: ClockTable::new(living(&map), map.settings.max_clock_skew_ms),
             dirty: groups.keys().copied().collect(),
             awake: groups.keys().copied().collect(),
-            held: groups.iter().map(|(id, group)| (*id, group.own())).collect(),
+            held,
             beds: Beds::default(),
             capturing: BTreeSet::new(),
             touched: BTreeSet::new(),
@@ -325,9 +367,10 @@ impl<S: EntryStore> Node<S> {
             report: Report::default(),
             governor: None,
             superseded: false,
+            failed: None,
             peers: peers::Peers::default(),
             forwards: Forwards::default(),
-            out: Out::new(config.node),
+            out,
             tick: 0,
             resigning: false,
             routes: Routes::new(routes),
@@ -358,6 +401,9 @@ impl<S: EntryStore> Node<S> {
             Input::Govern { ticket, command, expected_version, deadline_mono_ms } => {
                 self.on_govern(ticket, command, expected_version, deadline_mono_ms);
             }
+            Input::Persisted { number } => self.on_persisted(number),
+            Input::PersistFailed { reason } => self.on_persist_failed(now, &reason),
+            Input::Checkpointed { group, replica, index } => self.on_checkpointed(group, replica, index),
             Input::Report(report) => self.on_report(now, self.config.node, report),
         }
     }

@@ -10,6 +10,8 @@ use crema_api::v1;
 
 use super::{
     batch::{Answer, Batch, Origin, Ticket},
+    checkpoints::CheckpointPiece,
+    durable::{PersistBatch, Writes},
     forward,
     hashes::Health,
 };
@@ -31,6 +33,10 @@ const REPLY_BYTES: usize = 4 << 20;
 /// What is to be done after a turn.
 #[derive(Debug, Default)]
 pub struct Effects {
+    /// To be made durable, behind all earlier ones; then [`super::Input::Persisted`]. The frames need not wait for it.
+    pub persist: Option<PersistBatch>,
+    /// Parts of checkpoints, to be written in the background.
+    pub checkpoints: Vec<CheckpointPiece>,
     /// To peers, in order.
     pub frames: Vec<(NodeId, v1::Frame)>,
     /// To local clients: one outcome for each operation, or why there is none.
@@ -115,6 +121,7 @@ pub(super) struct Out {
     node: NodeId,
     drafts: BTreeMap<NodeId, Draft>,
     effects: Effects,
+    pub(super) writes: Writes,
     /// The session that stands with each peer; what is for another one is over.
     pub(super) sessions: BTreeMap<NodeId, u64>,
     /// The peers that have said, in their session, that they leave.
@@ -129,6 +136,7 @@ impl Out {
             node,
             drafts: BTreeMap::new(),
             effects: Effects::default(),
+            writes: Writes::default(),
             sessions: BTreeMap::new(),
             leaving: BTreeSet::new(),
             again: Vec::new(),
@@ -141,6 +149,7 @@ impl Out {
             let frames = draft.done.into_iter().chain((draft.bytes > 0).then_some(draft.frame));
             effects.frames.extend(frames.map(|frame| (peer, frame)));
         }
+        effects.persist = self.writes.take();
         effects.more = more;
         effects
     }
@@ -240,6 +249,10 @@ impl Out {
 
     pub(super) fn report(&mut self, report: v1::NodeReport) {
         self.effects.reports.push(report);
+    }
+
+    pub(super) fn checkpoint(&mut self, piece: CheckpointPiece) {
+        self.effects.checkpoints.push(piece);
     }
 
     pub(super) fn destroyed(&mut self, group: GroupId) {

@@ -9,7 +9,8 @@ use bytes::Bytes;
 use crema_api::v1;
 
 use super::{
-    Node,
+    Node, NodeConfig,
+    checkpoints::{Checkpoints, Piece},
     conf::{conf_from_wire, conf_to_wire},
     group::{Env, Group, State, Waiting},
     out::SendSnapshot,
@@ -18,7 +19,7 @@ use crate::{
     checkpoint::{self, Encoder},
     cluster::map::ClusterMap,
     consensus::SnapshotPoint,
-    faults::{Fault, Faults},
+    faults::Fault,
     machine::{
         Machine,
         capture::{CaptureStep, MachineHead},
@@ -79,7 +80,15 @@ struct Capturing {
     /// The configuration at the point.
     conf: v1::ConfState,
     encoder: Encoder,
-    chunks: Vec<Bytes>,
+    target: Target,
+}
+
+/// Where a capture goes.
+pub(super) enum Target {
+    /// To replicas that need it: all of it is kept.
+    Peers(Vec<Bytes>),
+    /// To this node's disk, piece by piece.
+    Disk,
 }
 
 struct Offered {
@@ -133,7 +142,7 @@ impl<S: EntryStore> Group<S> {
         }
         self.drop_unused_offer();
         if self.replica.wants_snapshot() && !self.is_capturing() && self.health.is_serving() {
-            self.begin_capture();
+            self.begin_capture(Target::Peers(Vec::new()), env);
         }
         self.continue_capture(env);
     }
@@ -148,14 +157,28 @@ impl<S: EntryStore> Group<S> {
 
     pub(super) fn offer_no_snapshot(&mut self) {
         self.snapshots.offered = None;
-        self.snapshots.capturing = None;
         self.replica.offer_snapshot(None);
+        if self.snapshots.capturing.take_if(|capturing| matches!(capturing.target, Target::Peers(_))).is_some()
+            && let Some(machine) = self.machine_mut()
+        {
+            machine.cancel_capture();
+        }
+    }
+
+    /// A checkpoint that is not whole yet will never be.
+    pub(super) fn abandon_checkpoint(&mut self, env: &mut Env<'_>) {
+        let Some(capturing) = self.snapshots.capturing.take_if(|capturing| matches!(capturing.target, Target::Disk))
+        else {
+            return;
+        };
+        self.checkpoints.writing = None;
+        self.write_checkpoint(capturing.point, Piece::Abandon, env);
         if let Some(machine) = self.machine_mut() {
             machine.cancel_capture();
         }
     }
 
-    fn begin_capture(&mut self) {
+    pub(super) fn begin_capture(&mut self, mut target: Target, env: &mut Env<'_>) {
         let applied = self.applied();
         // Without a state there is nothing to give.
         if self.is_infant() {
@@ -168,8 +191,14 @@ impl<S: EntryStore> Group<S> {
             machine.begin_capture();
         }
         let (encoder, first) = Encoder::new(&head);
-        self.snapshots.capturing =
-            Some(Capturing { point, conf: conf_to_wire(&head.conf), encoder, chunks: vec![first] });
+        match &mut target {
+            Target::Peers(chunks) => chunks.push(first),
+            Target::Disk => {
+                self.checkpoints.writing = Some(point);
+                self.write_checkpoint(point, Piece::Begin(first), env);
+            }
+        }
+        self.snapshots.capturing = Some(Capturing { point, conf: conf_to_wire(&head.conf), encoder, target });
     }
 
     fn checkpoint_head(&self, point: SnapshotPoint) -> checkpoint::Head {
@@ -196,34 +225,56 @@ impl<S: EntryStore> Group<S> {
 
     fn continue_capture(&mut self, env: &mut Env<'_>) {
         let step = self.limits.capture_step;
-        let Some(capturing) = &mut self.snapshots.capturing else { return };
+        if self.snapshots.capturing.is_none() {
+            return;
+        }
         let (entries, last) = match &mut self.state {
             State::Meta(_) => (Vec::new(), true),
             State::Shard(machine) => match machine.capture_step(step) {
                 CaptureStep::Entries(entries) => (entries, false),
                 CaptureStep::Last(entries) => (entries, true),
-                CaptureStep::Done => return self.offer_no_snapshot(),
+                CaptureStep::Done => {
+                    self.abandon_checkpoint(env);
+                    return self.offer_no_snapshot();
+                }
             },
         };
+        let Some(mut capturing) = self.snapshots.capturing.take() else { return };
         if !entries.is_empty() {
-            capturing.chunks.push(capturing.encoder.block(&entries));
+            let block = capturing.encoder.block(&entries);
+            match &mut capturing.target {
+                Target::Peers(chunks) => chunks.push(block),
+                Target::Disk => self.write_checkpoint(capturing.point, Piece::Block(block), env),
+            }
         }
-        if last && let Some(capturing) = self.snapshots.capturing.take() {
-            self.finish_capture(capturing, env);
+        match last {
+            true => self.finish_capture(capturing, env),
+            false => self.snapshots.capturing = Some(capturing),
         }
     }
 
-    /// Offers the capture, if what was written is what the state was (PROTOCOL 18). If not, the state itself is not
-    /// what its hash says: this replica could never give a snapshot, so somebody else must lead.
+    /// Offers or publishes the capture, if what was written is what the state was (PROTOCOL 18). If not, the state itself
+    /// is not what its hash says: this replica could never give a snapshot, so somebody else must lead.
     fn finish_capture(&mut self, capturing: Capturing, env: &mut Env<'_>) {
-        let Capturing { point, conf, encoder, mut chunks } = capturing;
-        match encoder.finish() {
-            Ok(footer) => chunks.push(footer),
-            Err(mismatch) => {
+        let Capturing { point, conf, encoder, target } = capturing;
+        let (footer, chunks) = match (encoder.finish(), target) {
+            (Ok(footer), Target::Peers(chunks)) => (footer, chunks),
+            (Ok(footer), Target::Disk) => {
+                if env.config.faults.has(Fault::TruncationBeforeCheckpoint) {
+                    self.checkpoints.trust(LogIndex(point.index));
+                }
+                return self.write_checkpoint(point, Piece::End(footer), env);
+            }
+            (Err(mismatch), target) => {
                 tracing::error!(group = %self.id, %mismatch, "a capture is not what the state was; dropped");
+                if matches!(target, Target::Disk) {
+                    self.checkpoints.writing = None;
+                    self.write_checkpoint(point, Piece::Abandon, env);
+                }
                 return self.note_corrupt(LogIndex(point.index), env);
             }
-        }
+        };
+        let chunks = chunks.into_iter().chain([footer]).collect();
         let last_use_tick = self.snapshots.now_tick;
         self.snapshots.grace_until = last_use_tick + KEEP_TICKS;
         self.snapshots.offered = Some(Offered { point, chunks, last_use_tick });
@@ -251,6 +302,9 @@ impl<S: EntryStore> Group<S> {
             return self.stop(reason, env);
         };
         let Staged { point: _, state, conf_version, peers } = staged;
+        self.abandon_checkpoint(env);
+        self.offer_no_snapshot();
+        self.checkpoints = Checkpoints::new(LogIndex(point.index), LogIndex(point.index));
         match (state, &mut self.state) {
             (StagedState::Shard(machine), state) => {
                 self.last_stamp = self.last_stamp.max(machine.log_time());
@@ -280,13 +334,14 @@ impl<S: EntryStore> Group<S> {
     }
 
     /// Cuts the log behind what everybody here has applied, keeping a tail for followers that are a little late.
-    pub(super) fn keep_log_short(&mut self, faults: Faults) {
+    /// On a disk nothing goes that a restart from the older checkpoint would need.
+    pub(super) fn keep_log_short(&mut self, config: &NodeConfig) {
         let (entries, bytes) = self.replica.log_size();
         let (max_entries, max_bytes) = (self.limits.log_entries, self.limits.log_bytes);
         let patient = self.is_capturing()
             || !self.snapshots.in_flight.is_empty()
             || self.snapshots.now_tick < self.snapshots.grace_until;
-        let hasty = faults.has(Fault::StaleCheckpoint);
+        let hasty = config.faults.has(Fault::StaleCheckpoint);
         let factor = if patient && !hasty { PATIENCE_FACTOR } else { 1 };
         if entries <= max_entries * factor && bytes <= max_bytes * factor {
             return;
@@ -298,7 +353,8 @@ impl<S: EntryStore> Group<S> {
         let near = |matched: &u64| applied.saturating_sub(*matched) < max_entries as u64 / 2;
         let nearest = self.replica.matches().iter().map(|(_, matched)| matched.0).filter(near).min();
         let cut = if self.replica.is_leader() && !hasty { tail.min(nearest.unwrap_or(tail)) } else { tail };
-        self.replica.truncate_to(crate::types::LogIndex(cut));
+        let cut = if config.durable { cut.min(self.checkpoints.keep_from().0) } else { cut };
+        self.replica.truncate_to(LogIndex(cut));
     }
 }
 
@@ -314,6 +370,10 @@ impl<S: EntryStore> Node<S> {
             || !super::apply::is_fenced(group, from, &message)
             || !group.expects(&head, &message)
         {
+            return;
+        }
+        // One at a time goes to the disk; who sent this one is told how far this replica is when that is there.
+        if group.replica.is_installing() {
             return;
         }
         // What raft would not take is not built. It answers with how far this replica is.

@@ -54,6 +54,8 @@ fn core(node: u64, life: u128, limits: Limits, map: Arc<ClusterMap>) -> Node<Mod
         timings: Timings::default(),
         limits,
         seed: 1,
+        durable: false,
+        boot: 0,
         admission: Admission::default(),
         faults: Faults::none(),
     };

@@ -160,6 +160,8 @@ impl RuntimeConfig {
             timings: self.timings,
             limits: self.limits,
             seed: self.seed,
+            durable: false,
+            boot: 0,
             admission: self.admission.clone(),
             faults: Faults::none(),
         }

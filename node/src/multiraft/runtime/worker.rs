@@ -200,7 +200,21 @@ impl<T: Stores> Worker<T> {
     /// The order is a promise: a committed map is everywhere on this node before anything is acknowledged under it, and
     /// what has changed of a shard is noted before a frame leaves by which another node could go on from there.
     fn perform(&mut self, now: Now, effects: Effects) {
-        let Effects { frames, replies, snapshots, events, map, governed, reports, destroyed, more: _ } = effects;
+        // Memory mode writes nothing.
+        debug_assert!(effects.persist.is_none() && effects.checkpoints.is_empty());
+        let Effects {
+            persist: _,
+            checkpoints: _,
+            frames,
+            replies,
+            snapshots,
+            events,
+            map,
+            governed,
+            reports,
+            destroyed,
+            more: _,
+        } = effects;
         if let Some(map) = map {
             self.outlets.spread_map(self.number, &map);
         }

@@ -110,10 +110,12 @@ impl Watch {
         self.hashes.stopped()
     }
 
-    /// A node's process is gone, and all it knew.
-    pub fn forget(&mut self, place: Place) {
+    /// A node's process is gone, and all it knew but what is on its disk.
+    pub fn forget(&mut self, place: Place, has_disk: bool) {
         self.progress.forget(place);
-        self.lives.forget(place);
+        if !has_disk {
+            self.lives.forget(place);
+        }
         self.maps.forget(place);
         self.hashes.forget(place);
     }

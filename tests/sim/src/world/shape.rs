@@ -173,7 +173,7 @@ impl World<'_> {
             member.incarnation == life && matches!(member.state, MemberState::Down | MemberState::Removed)
         });
         if retired {
-            self.hosts[place].crash();
+            self.hosts[place].crash(&mut self.draw);
             return self.begin_life(place);
         }
         self.ask_again(Asker::Join(place, life), None);
@@ -221,6 +221,7 @@ impl World<'_> {
     pub(super) fn end_superseded(&mut self, place: Place, map: &ClusterMap) {
         trace!(self, "{place}: its life is over");
         self.crash(place);
+        self.hosts[place].disk = None;
         let state = map.members.get(&node_id(place)).map(|member| member.state);
         if state != Some(MemberState::Removed) && self.plan.shape.returns {
             self.queue.set(self.now + 50 * MS + self.draw.below(SECOND), Event::Return(place));

@@ -42,7 +42,7 @@ impl World<'_> {
             Incident::Slow(a, b, by) => self.net.set_slow(a, b, by),
             Incident::Loose(looseness) => self.net.looseness = looseness,
             Incident::HealNet => self.net.heal(self.now),
-            Incident::Crash(place) if self.may_lose(place) => self.crash(place),
+            Incident::Crash(place) if self.plan.durable || self.may_lose(place) => self.crash(place),
             Incident::Crash(place) => trace!(self, "{place}: is needed"),
             Incident::Restart(place) => self.restart(place),
             Incident::Wish(wish) => self.wish(wish),
@@ -67,14 +67,14 @@ impl World<'_> {
         self.queue.set(self.now + by, Event::Resume(place));
     }
 
-    /// The process is gone, and with it all it knew.
+    /// The process is gone, and with it all that is not on its disk.
     pub(super) fn crash(&mut self, place: Place) {
         if self.hosts[place].is_dead() {
             return;
         }
-        self.hosts[place].crash();
+        self.hosts[place].crash(&mut self.draw);
         self.net.detach(self.now, place);
-        self.watch.forget(place);
+        self.watch.forget(place, self.hosts[place].disk.is_some());
         for answered in self.clients.lose(place, wall_ms(self.now)) {
             self.answered(&answered);
         }
@@ -90,6 +90,8 @@ impl World<'_> {
             self.hosts[place].start(&self.plan, map, self.seed ^ self.now);
             self.net.attach(self.now, place);
             self.introduce();
+        } else if self.hosts[place].disk.is_some() {
+            self.come_back(place);
         } else if self.plan.shape.returns || self.hosts[place].lives() == 0 && place >= self.plan.nodes {
             self.begin_life(place);
         }
@@ -143,7 +145,8 @@ impl World<'_> {
             // Some stay away, if the cluster can do without them.
             let away = self.plan.shape.repair_after_ms == Some(5_000) && self.draw.below(2) == 0;
             let was_there = place < self.plan.nodes || self.hosts[place].lives() > 0;
-            if self.plan.shape.returns && was_there && self.hosts[place].is_dead() && !away {
+            let returns = self.plan.shape.returns || self.plan.durable;
+            if returns && was_there && self.hosts[place].is_dead() && !away {
                 self.queue.set(self.now + self.draw.below(500 * MS), Event::Return(place));
             }
         }

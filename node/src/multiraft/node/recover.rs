@@ -1,0 +1,244 @@
+//! A node that goes on from its disk after a restart, in the same life (PROTOCOL 17, 19).
+//!
+//! Three things say what is here: the disk, the tombstones on it, and the newest map that it had, which may be older than
+//! the disk's replicas. A replica with an id that the map has not given out yet is newer than the map, and stays; one
+//! that the map has placed elsewhere since goes. One that is placed here, and was here, and is not on the disk any
+//! more has lost what it promised.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use super::{
+    MakeStore, NodeConfig,
+    checkpoints::Checkpoints,
+    conf::conf_to_wire,
+    group::{Group, State, begins_first, peer_table},
+    membership::{create, placed},
+    meta::Meta,
+    out::Out,
+};
+use crate::{
+    checkpoint,
+    cluster::map::ClusterMap,
+    consensus::{DiskLog, FIRST_INDEX, FIRST_TERM, Origin, Recovered, SnapshotPoint},
+    machine::{Machine, store::EntryStore},
+    types::{GroupId, LogIndex, ReplicaId},
+};
+
+/// What a disk has of a node's life.
+pub struct Restart<S> {
+    /// The map with which this life began to take part: the first replicas of its groups begin with it.
+    pub birth: Arc<ClusterMap>,
+    /// The replicas, by group.
+    pub groups: BTreeMap<GroupId, RestartedGroup<S>>,
+    /// The highest replica that was ever here, by group: those on the disk and those with a tombstone.
+    pub held: BTreeMap<GroupId, ReplicaId>,
+}
+
+/// One replica as a disk has it.
+pub struct RestartedGroup<S> {
+    /// Its id.
+    pub replica: ReplicaId,
+    /// What is left of it.
+    pub found: Found<S>,
+}
+
+/// What is left of a replica.
+pub enum Found<S> {
+    /// A log, and the newest whole checkpoint from which it goes on without a gap, if there is one.
+    Sound {
+        /// The log.
+        log: DiskLog,
+        /// What the checkpoint says beside the entries, and the machine restored from them (none for the meta group).
+        checkpoint: Option<(checkpoint::Head, Option<Box<Machine<S>>>)>,
+    },
+    /// It can't be read as it was written, and why.
+    Damaged(String),
+}
+
+/// What a group begins with.
+pub(super) struct Start<S> {
+    pub(super) state: State<S>,
+    pub(super) origin: Origin,
+    pub(super) conf_version: u64,
+    pub(super) peers: Vec<checkpoint::Peer>,
+    pub(super) checkpoints: Checkpoints,
+    /// Why it takes no part.
+    pub(super) unfit: Option<String>,
+}
+
+/// A replica at the beginning of its life.
+pub(super) fn begin<S: EntryStore>(map: &Arc<ClusterMap>, id: GroupId, store: S) -> Start<S> {
+    let set = &map.groups[&id];
+    if !begins_first(map, id, set) {
+        return empty(map, id, store, None);
+    }
+    let ids = |learner| set.replicas.iter().filter(move |at| at.learner == learner).map(|at| at.replica);
+    Start {
+        state: first_state(map, id, store),
+        origin: Origin::First { voters: ids(false).collect(), learners: ids(true).collect() },
+        conf_version: 0,
+        peers: peer_table(map, set),
+        checkpoints: Checkpoints::new(FIRST_INDEX, FIRST_INDEX),
+        unfit: None,
+    }
+}
+
+/// A replica that waits for its first snapshot, or takes no part at all.
+pub(super) fn empty<S: EntryStore>(map: &Arc<ClusterMap>, id: GroupId, store: S, unfit: Option<String>) -> Start<S> {
+    Start {
+        state: blank(map, id, store),
+        origin: Origin::Empty,
+        conf_version: 0,
+        peers: Vec::new(),
+        checkpoints: Checkpoints::default(),
+        unfit,
+    }
+}
+
+fn blank<S: EntryStore>(map: &Arc<ClusterMap>, id: GroupId, store: S) -> State<S> {
+    match id.shard() {
+        Some(_) => State::Shard(Box::new(Machine::new(store))),
+        None => State::Meta(Box::new(Meta::new(map.clone()))),
+    }
+}
+
+/// The state at [`FIRST_INDEX`].
+fn first_state<S: EntryStore>(map: &Arc<ClusterMap>, id: GroupId, store: S) -> State<S> {
+    let mut state = blank(map, id, store);
+    (1..=FIRST_INDEX.0).for_each(|index| state.apply_empty(LogIndex(index)));
+    state
+}
+
+/// A replica as the disk has it. What does not fit together takes no part any more.
+pub(super) fn resume<S: EntryStore>(
+    config: &NodeConfig,
+    birth: &Arc<ClusterMap>,
+    id: GroupId,
+    found: Found<S>,
+    mut store: impl FnMut() -> S,
+) -> Start<S> {
+    let resumed = match found {
+        Found::Sound { log, checkpoint: Some((head, machine)) } => from_checkpoint(birth, id, log, head, machine),
+        Found::Sound { log, checkpoint: None } => from_birth(birth, id, log, store()),
+        Found::Damaged(reason) => Err(reason),
+    };
+    resumed.unwrap_or_else(|reason| {
+        tracing::error!(group = %id, node = %config.node, reason, "a replica on the disk is damaged; it takes no part");
+        empty(birth, id, store(), Some(format!("its data on the disk is damaged: {reason}")))
+    })
+}
+
+fn from_checkpoint<S: EntryStore>(
+    birth: &Arc<ClusterMap>,
+    id: GroupId,
+    log: DiskLog,
+    head: checkpoint::Head,
+    machine: Option<Box<Machine<S>>>,
+) -> Result<Start<S>, String> {
+    if (head.cluster, head.group) != (birth.uid, id) {
+        return Err(format!("its checkpoint is of {} of cluster {}", head.group, head.cluster));
+    }
+    let point = SnapshotPoint { index: head.index().0, term: head.term.0 };
+    let state = match (machine, head.map, id.shard()) {
+        (Some(machine), None, Some(_)) => State::Shard(machine),
+        (None, Some(map), None) => {
+            let map = ClusterMap::try_from(map).map_err(|error| error.to_string())?;
+            let mut meta = Meta::new(birth.clone());
+            meta.restore(LogIndex(point.index), head.machine.log_time, map);
+            State::Meta(Box::new(meta))
+        }
+        (_, _, shard) => {
+            return Err(format!("its checkpoint is not one of {}", shard.map_or("the meta group", |_| "a shard")));
+        }
+    };
+    let base = LogIndex(log.base.index);
+    let recovered = Recovered::new(log, point, conf_to_wire(&head.conf)).map_err(|why| why.to_string())?;
+    Ok(Start {
+        state,
+        origin: Origin::Recovered(recovered),
+        conf_version: head.conf_version,
+        peers: head.peers,
+        checkpoints: Checkpoints::new(base.min(head.machine.applied), head.machine.applied),
+        unfit: None,
+    })
+}
+
+/// No checkpoint yet: the log goes back to the group's beginning, or nothing has come yet.
+fn from_birth<S: EntryStore>(
+    birth: &Arc<ClusterMap>,
+    id: GroupId,
+    log: DiskLog,
+    store: S,
+) -> Result<Start<S>, String> {
+    let first = SnapshotPoint { index: FIRST_INDEX.0, term: FIRST_TERM.0 };
+    let is_first = birth.groups.get(&id).is_some_and(|set| begins_first(birth, id, set));
+    let (start, point) = match log.base {
+        base if base == first && is_first => (begin(birth, id, store), first),
+        base if base == SnapshotPoint::default() => (empty(birth, id, store, None), base),
+        base => return Err(format!("its log begins behind entry {}, and it has no checkpoint", base.index)),
+    };
+    let conf = match &start.origin {
+        Origin::First { voters, learners } => {
+            checkpoint::ConfState { voters: voters.clone(), learners: learners.clone(), ..Default::default() }
+        }
+        Origin::Empty | Origin::Recovered(_) => checkpoint::ConfState::default(),
+    };
+    let recovered = Recovered::new(log, point, conf_to_wire(&conf)).map_err(|why| why.to_string())?;
+    Ok(Start { origin: Origin::Recovered(recovered), ..start })
+}
+
+/// The replicas of a node at its start.
+pub(super) struct Replicas<S> {
+    pub(super) groups: BTreeMap<GroupId, Group<S>>,
+    pub(super) held: BTreeMap<GroupId, ReplicaId>,
+}
+
+/// Brings the disk, the tombstones and the map together, for the lanes of this worker.
+pub(super) fn replicas<S: EntryStore>(
+    config: &NodeConfig,
+    map: &Arc<ClusterMap>,
+    restart: Restart<S>,
+    make_store: &mut MakeStore<S>,
+    out: &mut Out,
+) -> Replicas<S> {
+    let Restart { birth, groups: mut found, mut held } = restart;
+    let mut groups = BTreeMap::new();
+    for id in map.groups.keys().copied().filter(|id| config.lanes.owns(*id)) {
+        let at = placed(config, map, id);
+        let placed = at.map(|at| at.replica);
+        if let Some(RestartedGroup { replica, found }) = found.remove(&id) {
+            held.entry(id).and_modify(|held| *held = replica.max(*held)).or_insert(replica);
+            // One that the map has not given out yet is newer than the map.
+            if placed == Some(replica) || replica >= map.next_replica {
+                let start = resume(config, &birth, id, found, || make_store(id));
+                groups.insert(id, Group::new(config, map, id, replica, start));
+                continue;
+            }
+            tracing::info!(group = %id, %replica, "a replica on the disk has left this node meanwhile");
+            out.writes.destroy(id, replica);
+        }
+        let Some(at) = at else { continue };
+        let group = match held.get(&id) {
+            Some(held) if at.replica < *held => continue,
+            Some(held) if at.replica == *held => {
+                let lost = "it was here, and its data is gone".to_owned();
+                Group::new(config, map, id, at.replica, empty(map, id, make_store(id), Some(lost)))
+            }
+            Some(_) | None => create(config, map, id, at, make_store),
+        };
+        held.insert(id, at.replica);
+        groups.insert(id, group);
+    }
+    Replicas { groups, held }
+}
+
+impl<S: EntryStore> Group<S> {
+    /// The log time of the state is the least that its next entry may have.
+    pub(super) fn remember_stamp(&mut self) {
+        let log_time = match &self.state {
+            State::Shard(machine) => machine.log_time(),
+            State::Meta(meta) => meta.log_time,
+        };
+        self.last_stamp = self.last_stamp.max(log_time);
+    }
+}

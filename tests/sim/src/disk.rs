@@ -1,0 +1,213 @@
+//! A node's disk: what is synced survives a crash, what is only written survives in part.
+//!
+//! Batches reach the disk in order. A crash leaves a prefix of those that were not synced: the torn one behind it is
+//! dropped whole, as a log of checksummed records drops it. A checkpoint is there once it is published, or not at all.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use crema::{
+    checkpoint,
+    cluster::map::ClusterMap,
+    consensus::{DiskLog, Persist, SnapshotPoint},
+    faults::{Fault, Faults},
+    machine::{Machine, model::ModelStore},
+    multiraft::node::{CheckpointPiece, Found, PersistBatch, Piece, Restart, RestartedGroup},
+    types::{Draw, GroupId, LogIndex, ReplicaId},
+};
+
+/// So many checkpoints of a replica are kept.
+const KEPT: usize = 2;
+
+/// One disk, in one life of its node.
+#[derive(Debug)]
+pub struct Disk {
+    /// The map with which the life began.
+    birth: Arc<ClusterMap>,
+    /// The newest that was noted.
+    map: Arc<ClusterMap>,
+    logs: BTreeMap<GroupId, (ReplicaId, DiskLog)>,
+    /// The highest replica that was ever here.
+    held: BTreeMap<GroupId, ReplicaId>,
+    /// The published ones, oldest first.
+    checkpoints: BTreeMap<GroupId, Vec<(LogIndex, Vec<u8>)>>,
+    /// Snapshots that came in and are not installed.
+    received: BTreeMap<(GroupId, u64), Vec<u8>>,
+    /// Checkpoints that are not whole yet, or not published.
+    making: BTreeMap<(GroupId, ReplicaId), (SnapshotPoint, Vec<u8>)>,
+    unsynced: VecDeque<PersistBatch>,
+    faults: Faults,
+}
+
+impl Disk {
+    /// An empty one, of a life that begins with this map.
+    #[must_use]
+    pub fn new(birth: Arc<ClusterMap>, faults: Faults) -> Self {
+        Self {
+            map: birth.clone(),
+            birth,
+            logs: BTreeMap::new(),
+            held: BTreeMap::new(),
+            checkpoints: BTreeMap::new(),
+            received: BTreeMap::new(),
+            making: BTreeMap::new(),
+            unsynced: VecDeque::new(),
+            faults,
+        }
+    }
+
+    /// A committed map that the node acts by.
+    pub fn note_map(&mut self, map: Arc<ClusterMap>) {
+        self.map = map;
+    }
+
+    /// The newest map that it has.
+    #[must_use]
+    pub fn map(&self) -> Arc<ClusterMap> {
+        self.map.clone()
+    }
+
+    /// A batch is written; a crash may still take it.
+    pub fn write(&mut self, batch: PersistBatch) {
+        self.unsynced.push_back(batch);
+    }
+
+    /// Everything up to a batch is synced.
+    pub fn sync(&mut self, number: u64) {
+        while self.unsynced.front().is_some_and(|batch| batch.number <= number) {
+            let Some(batch) = self.unsynced.pop_front() else { break };
+            self.take_in(batch);
+        }
+    }
+
+    /// A snapshot came in, whole and synced under a name of its own.
+    pub fn receive(&mut self, group: GroupId, index: u64, bytes: Vec<u8>) {
+        self.received.insert((group, index), bytes);
+    }
+
+    /// A part of a checkpoint. Says when one is whole.
+    pub fn write_checkpoint(&mut self, piece: CheckpointPiece) -> Option<(GroupId, ReplicaId, SnapshotPoint)> {
+        let CheckpointPiece { group, replica, point, piece } = piece;
+        let id = (group, replica);
+        match piece {
+            Piece::Begin(bytes) => _ = self.making.insert(id, (point, bytes.to_vec())),
+            Piece::Block(bytes) => self.making.get_mut(&id)?.1.extend_from_slice(&bytes),
+            Piece::End(bytes) => {
+                self.making.get_mut(&id)?.1.extend_from_slice(&bytes);
+                return Some((group, replica, point));
+            }
+            Piece::Abandon => _ = self.making.remove(&id),
+        }
+        None
+    }
+
+    /// A whole checkpoint is in its place. Says whether it still was to be.
+    pub fn publish(&mut self, group: GroupId, replica: ReplicaId, point: SnapshotPoint) -> bool {
+        let Some((_, bytes)) = self.making.remove(&(group, replica)).filter(|(made, _)| *made == point) else {
+            return false;
+        };
+        self.put(group, point.index, bytes);
+        true
+    }
+
+    /// The process is gone: of what was not synced a prefix is left.
+    pub fn crash(&mut self, draw: &mut Draw) {
+        let left = draw.below(self.unsynced.len() as u64 + 1) as usize;
+        let mut lost: VecDeque<_> = std::mem::take(&mut self.unsynced);
+        lost.drain(..left).collect::<Vec<_>>().into_iter().for_each(|batch| self.take_in(batch));
+        // A snapshot may be published, and then came the crash, before the batch that goes on from it.
+        let torn = lost.pop_front().filter(|_| draw.below(2) == 0);
+        for persist in torn.iter().flat_map(|batch| &batch.writes) {
+            let Some(base) = persist.reset else { continue };
+            if let Some(bytes) = self.received.remove(&(persist.group, base.index)) {
+                self.put(persist.group, base.index, bytes);
+            }
+        }
+        self.received.clear();
+        self.making.clear();
+    }
+
+    /// What the next process finds.
+    pub fn load(&self, make_store: impl Fn() -> ModelStore) -> Restart<ModelStore> {
+        let load = |(group, (replica, log)): (&GroupId, &(ReplicaId, DiskLog))| {
+            let found = match self.newest(*group, &make_store) {
+                Ok(checkpoint) => Found::Sound { log: log.clone(), checkpoint },
+                Err(reason) => Found::Damaged(reason),
+            };
+            (*group, RestartedGroup { replica: *replica, found })
+        };
+        Restart { birth: self.birth.clone(), groups: self.logs.iter().map(load).collect(), held: self.held.clone() }
+    }
+
+    fn newest(&self, group: GroupId, make_store: impl Fn() -> ModelStore) -> Result<Newest, String> {
+        let Some((_, bytes)) = self.checkpoints.get(&group).and_then(|all| all.last()) else { return Ok(None) };
+        let (head, entries) = checkpoint::decode_all(bytes).map_err(|error| error.to_string())?;
+        let machine = group.shard().map(|_| Machine::restore(make_store(), &head.machine, entries.into_iter()));
+        let machine = machine.transpose().map_err(|error| error.to_string())?;
+        Ok(Some((head, machine.map(Box::new))))
+    }
+
+    fn put(&mut self, group: GroupId, index: u64, bytes: Vec<u8>) {
+        let all = self.checkpoints.entry(group).or_default();
+        all.retain(|(at, _)| at.0 != index);
+        all.push((LogIndex(index), bytes));
+        all.sort_unstable_by_key(|(at, _)| *at);
+        all.drain(..all.len().saturating_sub(KEPT));
+    }
+
+    fn take_in(&mut self, batch: PersistBatch) {
+        let PersistBatch { number: _, destroyed, writes } = batch;
+        for (group, replica) in destroyed {
+            self.hold(group, replica);
+            if self.logs.get(&group).is_some_and(|(here, _)| *here == replica) {
+                self.logs.remove(&group);
+                self.checkpoints.remove(&group);
+            }
+            self.received.retain(|(of, _), _| *of != group);
+            self.making.remove(&(group, replica));
+        }
+        writes.into_iter().for_each(|persist| self.append(persist));
+    }
+
+    fn hold(&mut self, group: GroupId, replica: ReplicaId) {
+        let held = self.held.entry(group).or_insert(replica);
+        *held = replica.max(*held);
+    }
+
+    fn append(&mut self, persist: Persist) {
+        let Persist { group, replica, reset, entries, hard_state, truncate_to } = persist;
+        self.hold(group, replica);
+        if let Some(base) = reset
+            && let Some(bytes) = self.received.remove(&(group, base.index))
+        {
+            self.put(group, base.index, bytes);
+        }
+        let (here, log) = self.logs.entry(group).or_insert_with(|| (replica, DiskLog::default()));
+        *here = replica;
+        if let Some(base) = reset {
+            (log.base, log.entries) = (base, Vec::new());
+        }
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            // The planted bug leaves what lies behind the new end.
+            let (from, to) = (first.index, last.index);
+            let stale = self.faults.has(Fault::StaleLogTail);
+            log.entries.retain(|entry| entry.index < from || stale && entry.index > to);
+        }
+        log.entries.extend(entries);
+        log.entries.sort_by_key(|entry| entry.index);
+        if hard_state.is_some() {
+            log.hard_state = hard_state;
+        }
+        if let Some(upto) = truncate_to
+            && let Some(last) = log.entries.iter().rfind(|entry| entry.index <= upto.0)
+        {
+            log.base = SnapshotPoint { index: last.index, term: last.term };
+            log.entries.retain(|entry| entry.index > upto.0);
+        }
+    }
+}
+
+/// What a checkpoint says, and the machine that it makes.
+type Newest = Option<(checkpoint::Head, Option<Box<Machine<ModelStore>>>)>;
