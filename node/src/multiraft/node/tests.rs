@@ -14,6 +14,7 @@ use crate::{
 };
 
 mod damage;
+mod durable;
 mod membership;
 
 const SHARD: GroupId = GroupId(1);
