@@ -24,7 +24,7 @@ pub struct ClockTable {
     nodes: usize,
     max_skew_ms: u64,
     heard: BTreeMap<NodeId, Heard>,
-    /// The last stamp that was given, and when: carried forward while no majority is heard.
+    /// The time when a majority was last heard, and when that was: carried forward while none is.
     carried: Option<(Timestamp, u64)>,
 }
 
@@ -49,36 +49,41 @@ impl ClockTable {
         if known.is_none_or(|known| known <= wall) {
             self.heard.insert(peer, Heard { wall, at_mono_ms: now.mono_ms });
         }
+        // Who leads only after the others fell silent has stamped nothing yet and needs a time all the same.
+        self.time(now);
     }
 
-    /// The stamp for an entry proposed now, never below `last`, the stamp of the last appended entry.
+    /// The stamp for an entry proposed now, never below `last`, the stamp of the last appended entry; while no time
+    /// is known, it stands still there.
     pub fn stamp(&mut self, last: Timestamp, now: Now) -> Timestamp {
         // Carried without `last`: one shard whose log time is far ahead must not lift the others.
-        let own = self.unclamped(now);
-        self.carried = Some((own, now.mono_ms));
-        last.max(own)
+        self.time(now).map_or(last, |time| last.max(time))
     }
 
     /// Whether there is a time to stamp with: a majority's, or one carried forward from a majority's.
     #[must_use]
     pub fn is_known(&self, now: Now) -> bool {
-        self.carried.is_some() || self.median(now).is_some()
+        self.unclamped(now).is_some()
     }
 
     /// What [`Self::stamp`] would give, without giving it.
     #[must_use]
     pub fn peek(&self, last: Timestamp, now: Now) -> Timestamp {
-        last.max(self.unclamped(now))
+        self.unclamped(now).map_or(last, |time| last.max(time))
     }
 
-    fn unclamped(&self, now: Now) -> Timestamp {
-        if let Some(median) = self.median(now) {
-            return now.wall.min(median.plus_ms(self.max_skew_ms));
-        }
-        match self.carried {
-            Some((stamp, at)) => stamp.plus_ms(now.mono_ms.saturating_sub(at)),
-            None => now.wall,
-        }
+    fn time(&mut self, now: Now) -> Option<Timestamp> {
+        let time = self.unclamped(now)?;
+        self.carried = Some((time, now.mono_ms));
+        Some(time)
+    }
+
+    fn unclamped(&self, now: Now) -> Option<Timestamp> {
+        let (carried, at) = match self.median(now) {
+            Some(median) => (now.wall.min(median.plus_ms(self.max_skew_ms)), now.mono_ms),
+            None => self.carried?,
+        };
+        Some(carried.plus_ms(now.mono_ms.saturating_sub(at)))
     }
 
     /// How far this node's clock is from the median of at least three clocks, when it is out of bounds.
@@ -163,6 +168,18 @@ mod tests {
         assert_eq!(table.stamp(Timestamp(0), now(1_000, 0)), Timestamp(1_000));
         // Ten seconds later nobody was heard, and the wall clock has jumped by an hour.
         assert_eq!(table.stamp(Timestamp(0), now(3_600_000, 10_000)), Timestamp(11_000));
+    }
+
+    #[test]
+    fn who_heard_a_majority_once_keeps_its_time() {
+        let mut table = ClockTable::new(4, 500);
+        assert!(!table.is_known(now(900_000, 0)));
+        assert_eq!(table.stamp(Timestamp(70), now(900_000, 0)), Timestamp(70), "two clocks of four say nothing");
+        table.hear(NodeId(2), Timestamp(1_000), now(900_000, 0));
+        assert!(!table.is_known(now(900_000, 0)));
+        table.hear(NodeId(3), Timestamp(1_000), now(900_000, 0));
+        assert!(table.is_known(now(900_000, 10_000)), "nobody was stamped with it, and nobody is heard any more");
+        assert_eq!(table.stamp(Timestamp(70), now(900_000, 10_000)), Timestamp(11_500));
     }
 
     #[test]

@@ -158,7 +158,7 @@ impl Meta {
 impl<S: EntryStore> Group<S> {
     /// Puts queued changes into the log.
     pub(super) fn propose_changes(&mut self, env: &mut Env<'_>) {
-        while self.replica.takes_proposals() && env.clock.is_known(env.now) {
+        while self.replica.takes_proposals() {
             let standing = self.replica.standing();
             if standing.last.0 - standing.commit.0 >= MAX_INFLIGHT_ENTRIES {
                 return;

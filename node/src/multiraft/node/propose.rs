@@ -25,13 +25,17 @@ const EVICTION_WAIT_TICKS: u64 = 2;
 impl<S: EntryStore> Group<S> {
     /// Puts what waits into the log, as far as there is room.
     pub(super) fn propose(&mut self, env: &mut Env<'_>) {
-        // A corrupt machine's answers are worth nothing; without a time nothing can be stamped (PROTOCOL 9, 3).
-        let may = self.health.is_serving() && env.clock.is_known(env.now);
-        if !may {
+        // A corrupt machine's answers are worth nothing (PROTOCOL 9).
+        if !self.health.is_serving() {
             return;
         }
+        // No time passes in the map, and it is its changes that give a cluster clocks to hear.
         if matches!(self.state, State::Meta(_)) {
             return self.propose_changes(env);
+        }
+        // Without a time no entry of a shard can be stamped (PROTOCOL 3).
+        if !env.clock.is_known(env.now) {
+            return;
         }
         while self.replica.takes_proposals() {
             let standing = self.replica.standing();
