@@ -15,11 +15,14 @@ mod rates;
 mod readers;
 mod ready;
 mod router;
+mod storage;
 pub mod store;
 mod view;
 
 pub use self::{
-    config::{CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, default_replication, default_workers},
+    config::{
+        CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, RaftStorageType, default_replication, default_workers,
+    },
     coordinator::{
         MultiRaftBuilder, MultiRaftCoordinator, MultiRaftStats, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
     },
@@ -27,5 +30,6 @@ pub use self::{
     enter::Entry,
     node::{NodeOptions, RunningNode, StartingNode},
     router::Router,
+    storage::{DiskOptions, HAS_ROCKSDB, Storage},
     view::NodeView,
 };

@@ -14,6 +14,7 @@ use super::{
     moves, pump,
     readers::Readers,
     router::{Joined, Router},
+    storage::Storage,
     store::StoreConfig,
     view::NodeView,
 };
@@ -66,6 +67,8 @@ pub struct NodeOptions {
     pub token: Option<ClusterToken>,
     /// Finds other nodes: while this one looks for its cluster, and afterwards as its switches allow.
     pub discovery: Option<Arc<dyn ClusterDiscovery>>,
+    /// Where its logs are.
+    pub storage: Storage,
 }
 
 impl NodeOptions {
