@@ -3,8 +3,8 @@
 use std::{net::SocketAddr, time::Duration};
 
 use crema::{
-    CacheConfig, DistributedCache, Error, MemberlistConfig, MemberlistDiscovery, MultiRaftCacheConfig,
-    PeerManagementConfig, RaftConfig, StaticClusterDiscovery,
+    CacheConfig, CheckpointConfig, DistributedCache, Error, MemberlistConfig, MemberlistDiscovery,
+    MultiRaftCacheConfig, PeerManagementConfig, RaftConfig, RaftStorageType, StaticClusterDiscovery,
 };
 
 /// Longer than anything here takes, also on a busy machine.
@@ -254,4 +254,57 @@ async fn a_discovery_that_could_never_help_is_refused() {
     // A list that holds nobody else is a node alone.
     let alone = CacheConfig::new(1, raft).with_cluster_discovery(StaticClusterDiscovery::new(1, raft, vec![]));
     DistributedCache::new(alone).await.expect("a cluster of one").shutdown().await;
+}
+
+/// The reference's full example, with its own names; a port of its own where it would listen.
+fn as_in_the_reference(raft_addr: SocketAddr) -> CacheConfig {
+    let node_id = 1;
+    let memberlist_config = MemberlistConfig {
+        enabled: true,
+        bind_addr: Some(free_addresses(1)[0]),
+        advertise_addr: None,
+        seed_addrs: vec![free_addresses(1)[0]],
+        node_name: Some(format!("node-{node_id}")),
+        peer_management: PeerManagementConfig {
+            auto_add_peers: true,
+            auto_remove_peers: false,
+            auto_add_voters: false,
+            auto_remove_voters: false,
+        },
+    };
+    let raft_peers = vec![(2, free_addresses(1)[0])];
+    let discovery = MemberlistDiscovery::new(node_id, raft_addr, &memberlist_config, &raft_peers);
+    CacheConfig::new(node_id, raft_addr)
+        .with_max_capacity(100_000)
+        .with_default_ttl(Duration::from_secs(3600))
+        .with_raft_storage_type(RaftStorageType::RocksDb)
+        .with_data_dir("./data/node1")
+        .with_raft_config(RaftConfig { election_tick: 10, heartbeat_tick: 3, ..Default::default() })
+        .with_cluster_discovery(discovery)
+        .with_multiraft_config(MultiRaftCacheConfig {
+            enabled: true,
+            num_shards: 16,
+            shard_capacity: 100_000,
+            auto_init_shards: true,
+            leader_broadcast_debounce_ms: 200,
+        })
+}
+
+#[tokio::test]
+async fn storage_that_can_not_be_is_refused_before_anything_is_started() {
+    let memory = || config(1).with_raft_storage_type(RaftStorageType::Memory);
+    let checkpoints = CheckpointConfig::new("./checkpoints").with_log_threshold(10_000).with_compression(true);
+    let of_no_use = memory().with_checkpoint_config(checkpoints);
+    let zero = as_in_the_reference(free_addresses(1)[0])
+        .with_checkpoint_config(CheckpointConfig::new("./checkpoints").with_log_threshold(0));
+    let zero_field =
+        if cfg!(feature = "rocksdb") { "checkpoint_config.triggers.log_entries" } else { "raft_storage_type" };
+    for (config, wrong) in
+        [(memory().with_data_dir("./data/node1"), "data_dir"), (of_no_use, "checkpoint_config"), (zero, zero_field)]
+    {
+        match DistributedCache::new(config).await.err() {
+            Some(Error::Invalid { field, .. }) => assert_eq!(field, wrong),
+            other => panic!("{wrong}: {other:?}"),
+        }
+    }
 }

@@ -47,10 +47,14 @@ pub(super) enum Kind {
     List,
 }
 
-/// All settings of `start`, in the order of its help.
+/// All settings of `start`, table by table as in its help.
 pub(super) fn catalogue() -> Vec<Key> {
     let command = Start::augment_args(Command::new("start"));
-    command.get_arguments().filter(|arg| arg.get_id() != CONFIG).cloned().map(Key::new).collect()
+    let keys: Vec<Key> =
+        command.get_arguments().filter(|arg| arg.get_id() != CONFIG).cloned().map(Key::new).collect();
+    let mut sorted = keys.clone();
+    sorted.sort_by_key(|key| keys.iter().position(|first| first.table == key.table));
+    sorted
 }
 
 impl Key {

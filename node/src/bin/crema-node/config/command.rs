@@ -39,28 +39,29 @@ In the file (TOML) the heading is the table and the flag's name, with _ for -, i
 
 /// `crema-node`, as it is typed. Its settings are read by [`super::resolve`].
 pub(crate) fn command() -> Command {
-    let start = Command::new("start").about("Runs one node of a cluster").after_help(PRECEDENCE);
-    let dev = Command::new("dev").about("Runs a whole cluster in this process, on loopback ports, in memory");
-    let check = Command::new("check")
-        .about("Checks settings as `start` would, starts nothing, and prints them with where each comes from")
-        .after_help(PRECEDENCE);
+    let start = settings("start").about("Runs one node of a cluster");
+    let dev = Dev::augment_args(Command::new("dev"));
+    let dev = dev.about("Runs a whole cluster in this process, on loopback ports, in memory");
     let output = Arg::new("output").short('o').long("output").help("How the answer is printed");
     let output = output.value_parser(EnumValueParser::<Output>::new()).default_value("table");
-    let config = Command::new("config").about("Looks at the settings of a node").subcommand_required(true);
+    let check = settings("check")
+        .about("Checks settings as `start` would, starts nothing, and prints them with where each comes from")
+        .arg(output.help_heading(None));
+    let config = Command::new("config").about("Looks at the settings of a node");
     Command::new("crema-node")
         .version(env!("CARGO_PKG_VERSION"))
         .about("A strongly consistent, sharded cache")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommand(settings(start))
-        .subcommand(Dev::augment_args(dev))
-        .subcommand(config.arg_required_else_help(true).subcommand(settings(check).arg(output)))
+        .subcommand(start)
+        .subcommand(dev)
+        .subcommand(config.subcommand_required(true).arg_required_else_help(true).subcommand(check))
 }
 
-/// With every setting as a flag that takes whatever is written.
-fn settings(command: Command) -> Command {
+/// A verb with every setting as a flag that takes whatever is written.
+fn settings(verb: &'static str) -> Command {
     let unread = |arg: Arg| if arg.get_id() == CONFIG { arg } else { Key::unread(arg) };
-    Start::augment_args(command).mut_args(unread)
+    Start::augment_args(Command::new(verb)).mut_args(unread).after_help(PRECEDENCE)
 }
 
 /// Takes every value, and shows in the help which are possible.

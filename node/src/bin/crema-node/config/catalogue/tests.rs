@@ -10,6 +10,7 @@ node.host_name Text
 node.max_memory Number
 node.linger Text
 node.shutdown_timeout Text
+node.workers Number
 cluster.peers List
 cluster.join List
 cluster.discovery Text
@@ -21,7 +22,6 @@ cluster.shard_max_entries Number
 cluster.shard_max_bytes Number
 cluster.eviction Text
 cluster.default_ttl_ms Number
-node.workers Number
 doors.peer_addr Text
 doors.advertise_addr Text
 doors.resp_addr Text
