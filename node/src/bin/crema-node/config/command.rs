@@ -16,7 +16,7 @@ use super::{
 use crate::args::{Dev, Start};
 
 /// What wins, for `--help`.
-const PRECEDENCE: &str = "\
+pub(super) const PRECEDENCE: &str = "\
 Each setting comes from the first that gives it: its flag, its environment variable, the config file, its default.
 
 In the file (TOML) the heading is the table and the flag's name, with _ for -, is the key:

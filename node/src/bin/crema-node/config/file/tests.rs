@@ -1,4 +1,7 @@
-use super::{super::catalogue::catalogue, *};
+use super::{
+    super::{catalogue::catalogue, command::PRECEDENCE},
+    *,
+};
 
 fn parse(source: &str) -> Result<(ConfigFile, Vec<Problem>), Vec<Problem>> {
     ConfigFile::parse(Path::new("f"), source, &catalogue())
@@ -65,6 +68,19 @@ fn every_key_takes_a_value() {
         let line = WHOLE.lines().nth(given.line - 1).expect("a line");
         assert!(line.starts_with(&format!("{} = ", key.name)), "{} at line {}", key.path(), given.line);
         assert_eq!(line.split("# ").nth(1), Some(given.text.as_str()), "{}", key.path());
+    }
+}
+
+#[test]
+fn what_people_are_shown_is_right() {
+    let readme = include_str!("../../../../../../README.md");
+    let of_readme = readme.split_once("```toml").and_then(|(_, rest)| rest.split_once("```")).expect("a sample").0;
+    let of_help: String =
+        PRECEDENCE.lines().filter(|line| line.starts_with("  ")).map(|line| format!("{line}\n")).collect();
+    for sample in [of_readme, &of_help] {
+        let (file, problems) = parse(sample).expect("TOML");
+        assert_eq!(problems, []);
+        assert!(file.values.len() >= 5, "{sample}");
     }
 }
 
