@@ -1,6 +1,6 @@
 //! `crema-node config check`: what would hold and where it comes from, or all that is wrong.
 
-use std::process::ExitCode;
+use std::{io::Write as _, process::ExitCode};
 
 use clap::{ArgMatches, ValueEnum};
 use serde_json::{Value, json};
@@ -24,11 +24,16 @@ pub(crate) enum Output {
 pub(crate) fn run(matches: &ArgMatches, outside: Outside<'_>) -> ExitCode {
     let output = matches.get_one("output").copied().unwrap_or(Output::Table);
     let checked = resolve(matches, outside);
-    match (output, &checked) {
-        (Output::Table, Ok(settings)) => print!("{}", table(settings)),
-        (Output::Table, Err(problems)) => eprintln!("crema-node: {}", report(problems)),
-        (Output::Json, checked) => println!("{:#}", json(checked.as_ref().map_err(Vec::as_slice))),
-    }
+    let answer = match (output, &checked) {
+        (Output::Table, Ok(settings)) => table(settings),
+        (Output::Table, Err(problems)) => {
+            eprintln!("crema-node: {}", report(problems));
+            String::new()
+        }
+        (Output::Json, checked) => format!("{:#}\n", json(checked.as_ref().map_err(Vec::as_slice))),
+    };
+    // Whoever reads only the first lines has closed the pipe, and knows what they wanted to.
+    let _ = std::io::stdout().write_all(answer.as_bytes());
     if checked.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

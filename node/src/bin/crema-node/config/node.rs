@@ -47,7 +47,7 @@ impl Findings<'_> {
 /// All that does not fit together, as far as the settings alone are right.
 pub(super) fn options(start: &Start, names: &Names) -> Result<NodeOptions, Vec<Problem>> {
     let mut findings = Findings { names, problems: Vec::new() };
-    let entry = findings.take(&["node_id", "peers", "join", "discovery", "bootstrap"], || entry(start, names));
+    let entry = findings.take(&ENTRIES, || entry(start, names));
     let discovery = findings.take(&["discovery", "dns_server"], || discovery(&start.entry, names));
     let advertise = findings.take(&["node_id", "peers", "peer_addr", "advertise_addr"], || advertise(start, names));
     findings.take(&["linger", "shutdown_timeout"], || times(start, names));
@@ -79,7 +79,7 @@ pub(super) fn options(start: &Start, names: &Names) -> Result<NodeOptions, Vec<P
         discovery,
         storage,
     };
-    findings.take(&["peers", "shards", "replication"], || whole(&options, names));
+    findings.take(&["node_id", "peers", "shards", "replication"], || whole(&options, names));
     if findings.problems.is_empty() { Ok(options) } else { Err(findings.problems) }
 }
 
@@ -107,7 +107,8 @@ fn entry(start: &Start, names: &Names) -> Result<Entry, Problem> {
     match (peers.as_slice(), join.as_slice(), discovery, bootstrap) {
         ([_, ..], [], None, false) => {
             let own = start.node.node_id;
-            if peers.iter().any(|(id, _)| *id == own) {
+            let is_known = names.sound(&["node_id"]);
+            if !is_known || peers.iter().any(|(id, _)| *id == own) {
                 return Ok(Entry::Listed(peers.clone()));
             }
             Err(names.problem("peers", format!("it does not hold this node; add {own}=host:port, or use --join")))

@@ -194,11 +194,15 @@ fn all_that_is_wrong_is_told_at_once() {
         "--node-id: missing",
         "--workers 0",
         "CREMA_RESP_ADDR=x",
+        "--join, --bootstrap: --peers, --join",
         "f:5: cluster.dns_server",
     ]) {
         assert!(line.starts_with(start), "{start}\n{told}");
     }
-    assert_eq!(lines.len(), 6, "what follows from the missing number is no news: {told}");
+    assert_eq!(lines.len(), 7, "{told}");
+    // Whether this node is in a list is not asked while its number is wrong.
+    let told = self::told("--node-id 0 --peers 7=a:1", &[], "");
+    assert_eq!(told, "--node-id 0: a member has a whole number from 1 on\n");
 }
 
 #[test]
