@@ -4,6 +4,8 @@
 mod config;
 mod coordinator;
 mod discover;
+#[cfg_attr(not(feature = "rocksdb"), path = "disk/absent.rs")]
+mod disk;
 mod distributed;
 mod enter;
 mod govern;
@@ -15,6 +17,7 @@ mod rates;
 mod readers;
 mod ready;
 mod router;
+mod storage;
 pub mod store;
 mod view;
 
@@ -27,5 +30,6 @@ pub use self::{
     enter::Entry,
     node::{NodeOptions, RunningNode, StartingNode},
     router::Router,
+    storage::{DiskOptions, HAS_ROCKSDB, Storage},
     view::NodeView,
 };

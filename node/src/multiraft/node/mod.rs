@@ -336,7 +336,7 @@ impl<S: EntryStore> Node<S> {
         map: Arc<ClusterMap>,
         make_store: impl FnMut(GroupId) -> S + Send + 'static,
     ) -> Self {
-        let restart = Restart { birth: map.clone(), groups: BTreeMap::new(), held: BTreeMap::new() };
+        let restart = Restart::fresh(map.clone());
         Self::restart(config, map, restart, make_store)
     }
 
@@ -352,6 +352,9 @@ impl<S: EntryStore> Node<S> {
         let ids: Vec<GroupId> = map.groups.keys().copied().filter(|group| config.lanes.owns(*group)).collect();
         let mut out = Out::new(config.node);
         let recover::Replicas { groups, held } = recover::replicas(&config, &map, restart, &mut make_store, &mut out);
+        for group in groups.values().filter(|group| !group.health.is_serving()) {
+            out.event(Event::Health { group: group.id, health: group.health.clone() });
+        }
         // Nobody's operations go into the meta group.
         let shards = ids.iter().filter(|id| id.shard().is_some());
         let routes = shards.map(|id| (*id, Route::new(Route::members(config.node, &map, &map.groups[id])))).collect();
