@@ -9,6 +9,7 @@ use std::{sync::Arc, thread::JoinHandle, time::Duration};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    checkpoint::{Compression, Triggers},
     cluster::map::ClusterMap,
     error::Error,
     faults::Faults,
@@ -159,6 +160,8 @@ impl RuntimeConfig {
             lanes: Lanes { worker, workers: self.workers },
             timings: self.timings,
             limits: self.limits,
+            checkpoints: Triggers::default(),
+            compression: Compression::default(),
             seed: self.seed,
             durable: false,
             boot: 0,
