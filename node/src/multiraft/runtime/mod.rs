@@ -181,6 +181,8 @@ impl RuntimeConfig {
             lanes: Lanes { worker, workers: self.workers },
             timings: self.timings,
             limits: self.limits,
+            checkpoints: Triggers::default(),
+            compression: Compression::default(),
             seed: self.seed,
             durable,
             boot: self.boot,
