@@ -250,15 +250,15 @@ impl Writer {
     }
 }
 
-/// A turn and those that have come meanwhile, as one batch; how many they are, and what comes after them. A turn that
-/// destroys something begins a batch: in one batch that is done before all writes.
+/// A turn and those that have come meanwhile, as one batch; how many they are, and what comes after them.
 fn gather(first: PersistBatch, inbox: &Receiver<Job>) -> (PersistBatch, u64, Option<Job>) {
     let (mut batch, mut turns) = (first, 1);
     while batch.writes.len() < SHARED_WRITES {
         match inbox.try_recv() {
-            Ok(Job::Write(next)) if next.destroyed.is_empty() => {
-                batch.number = next.number;
-                batch.writes.extend(next.writes);
+            Ok(Job::Write(PersistBatch { number, destroyed, writes })) => {
+                batch.number = number;
+                batch.destroyed.extend(destroyed);
+                batch.writes.extend(writes);
                 turns += 1;
             }
             Ok(job) => return (batch, turns, Some(job)),
