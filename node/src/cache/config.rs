@@ -11,7 +11,7 @@ use crate::{
     types::NodeId as Member,
 };
 
-use super::{enter::Entry, node::NodeOptions};
+use super::{enter::Entry, node::NodeOptions, storage::Storage};
 
 /// A member's number, as users write it: 1 and up.
 pub type NodeId = u64;
@@ -234,6 +234,7 @@ impl CacheConfig {
             },
             limits: Limits::default(),
             token: None,
+            storage: Storage::Memory,
             discovery: self.discovery,
         })
     }

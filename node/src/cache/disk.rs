@@ -32,7 +32,7 @@ use crate::{
     storage::{
         CheckpointManager, Claim, Holding, LogOptions, LogStore, RecoveredLog, RocksLogs, StoreError,
         checkpoints::{LoadedCheckpoint, Owner},
-        set_aside,
+        rocks::set_aside,
     },
     types::{GroupId, Incarnation, NodeId, ReplicaId},
 };
@@ -115,8 +115,9 @@ impl OpenDisk {
     pub(super) fn map(&self) -> Result<Option<Arc<ClusterMap>>, Error> {
         let Some(birth) = &self.birth else { return Ok(None) };
         let mut map = birth.clone();
-        if let Some(Holding::Live { replica, generation }) = self.logs.holding(GroupId::META) {
-            let found = self.checkpoint(&Held { group: GroupId::META, generation, replica })?;
+        let (_, live) = self.take_stock();
+        if let Some(held) = live.iter().find(|held| held.group == GroupId::META) {
+            let found = self.checkpoint(held)?;
             // A map that can't be read is found again, and reported, when the replica is.
             if let Some(Ok(newer)) = found.and_then(|found| found.head.map).map(ClusterMap::try_from) {
                 map = Arc::new(newer);
