@@ -114,6 +114,7 @@ impl<R> Replica<R> {
         Some(Persist {
             group: self.config.group,
             replica: self.config.replica,
+            generation: self.config.generation,
             reset: received.or(begin),
             entries: entries.to_vec(),
             hard_state: Some(self.raw.raft.hard_state()),

@@ -180,7 +180,7 @@ impl Disk {
     }
 
     fn append(&mut self, persist: Persist) {
-        let Persist { group, replica, reset, entries, hard_state, truncate_to } = persist;
+        let Persist { group, replica, generation: _, reset, entries, hard_state, truncate_to } = persist;
         self.hold(group, replica);
         if let Some(base) = reset
             && let Some(bytes) = self.received.remove(&(group, base.index))

@@ -5,6 +5,7 @@ mod full_disk;
 mod logs;
 mod model;
 mod records;
+mod turns;
 mod whose;
 
 use std::{
@@ -18,8 +19,8 @@ use raft::eraftpb::{Entry, HardState};
 use super::*;
 use crate::{
     consensus::{Persist, SnapshotPoint},
-    storage::{Birth, LogStore, RecoveredLog},
-    types::LogIndex,
+    storage::{LogStore, RecoveredLog},
+    types::{ClusterUid, Draw, LogIndex},
 };
 
 /// A folder of its own, in memory where the system has such; gone with the test.
@@ -83,8 +84,9 @@ fn open(dir: &Dir) -> (RocksLogs, Vec<RocksLane>) {
 
 const BASE: SnapshotPoint = SnapshotPoint { index: 1, term: 1 };
 
-fn birth(group: u32, replica: u64) -> Birth {
-    Birth { group: GroupId(group), generation: 3, replica: ReplicaId(replica), base: BASE }
+/// The first request of a replica.
+fn birth(group: u32, replica: u64) -> Persist {
+    Persist { replica: ReplicaId(replica), reset: Some(BASE), ..persist(group) }
 }
 
 fn entry(index: u64, term: u64, data: &str) -> Entry {
@@ -103,7 +105,7 @@ fn hard_state(term: u64, vote: u64, commit: u64) -> HardState {
 /// A request for replica 5 of a group.
 fn persist(group: u32) -> Persist {
     let (group, replica) = (GroupId(group), ReplicaId(5));
-    Persist { group, replica, reset: None, entries: Vec::new(), hard_state: None, truncate_to: None }
+    Persist { group, replica, generation: 3, reset: None, entries: Vec::new(), hard_state: None, truncate_to: None }
 }
 
 fn append(group: u32, entries: Vec<Entry>) -> Persist {

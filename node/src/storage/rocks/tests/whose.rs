@@ -42,14 +42,33 @@ fn another_cluster_is_refused() {
     let dir = Dir::new();
     {
         let (mut logs, _lanes) = open(&dir);
-        logs.enter(ClusterUid(0xaa)).expect("its first cluster");
-        logs.enter(ClusterUid(0xaa)).expect("the same");
+        assert_eq!(logs.birth(), None);
+        logs.enter(ClusterUid(0xaa), b"map").expect("its first cluster");
+        logs.enter(ClusterUid(0xaa), b"a later map").expect("the same");
+        assert_eq!(logs.birth(), Some(&b"map"[..]), "it began once");
     }
     let (mut logs, mut lanes) = open(&dir);
-    assert_eq!(logs.identity().cluster, Some(ClusterUid(0xaa)));
-    let error = logs.enter(ClusterUid(0xbb)).expect_err("another");
+    assert_eq!((logs.identity().cluster, logs.birth()), (Some(ClusterUid(0xaa)), Some(&b"map"[..])));
+    let error = logs.enter(ClusterUid(0xbb), b"other").expect_err("another");
     assert!(matches!(error, StoreError::OtherCluster { found: ClusterUid(0xaa), .. }), "{error}");
-    lanes[0].create(&[birth(1, 5)]).expect("a refusal does no harm");
+    lanes[0].write(&[birth(1, 5)]).expect("a refusal does no harm");
+}
+
+#[test]
+fn each_start_is_a_new_life_until_a_cluster_is_entered() {
+    let dir = Dir::new();
+    let start = |life: u128| {
+        let claim = Claim { node: NodeId(1), new_incarnation: Incarnation(life) };
+        RocksLogs::open(&dir.0, claim, &options()).expect("a sound directory")
+    };
+    for life in 1..=3 {
+        assert_eq!(start(life).identity().incarnation, Incarnation(life));
+    }
+    start(4).enter(ClusterUid(0xaa), b"map").expect("a cluster");
+    for life in 5..=6 {
+        let kept = Identity { node: NodeId(1), incarnation: Incarnation(4), cluster: Some(ClusterUid(0xaa)) };
+        assert_eq!(start(life).identity(), kept);
+    }
 }
 
 #[test]
@@ -86,7 +105,7 @@ fn a_missing_file_is_damage_and_never_a_new_directory() {
     let made = Dir::new();
     {
         let (_logs, mut lanes) = open(&made);
-        lanes[0].create(&[birth(1, 5)]).expect("a birth");
+        lanes[0].write(&[birth(1, 5)]).expect("a birth");
     }
     let names = fs::read_dir(made.0.join(DATABASE)).expect("files").map(|file| file.expect("a file").file_name());
     let names = names.map(|name| format!("{DATABASE}/{}", name.to_string_lossy()));
@@ -109,7 +128,7 @@ fn what_was_set_aside_makes_room_for_a_new_life() {
     let dir = Dir::new();
     {
         let (_logs, mut lanes) = open(&dir);
-        lanes[0].create(&[birth(1, 5)]).expect("a birth");
+        lanes[0].write(&[birth(1, 5)]).expect("a birth");
     }
     fs::create_dir(dir.0.join("checkpoints")).expect("another store's folder");
     for number in 1..=2 {
