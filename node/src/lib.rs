@@ -26,7 +26,7 @@ pub mod types;
 
 pub use cache::{
     CacheConfig, DistributedCache, MultiRaftBuilder, MultiRaftCacheConfig, MultiRaftCoordinator, MultiRaftStats,
-    NodeId, RaftConfig, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
+    NodeId, RaftConfig, RaftStorageType, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
 };
 #[cfg(feature = "discovery-dns")]
 pub use cluster::discovery::DnsDiscovery;

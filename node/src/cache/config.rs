@@ -1,6 +1,8 @@
 //! The library's configuration, with the names and defaults of its reference.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod storage;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{
     cluster::{ClusterSpec, discovery::ClusterDiscovery, map::SharedSettings},
@@ -8,10 +10,12 @@ use crate::{
     machine::store::Capacity,
     multiraft::node::{Limits, Timings},
     partitioning::{DEFAULT_SHARDS, LIBRARY_SLOT_HASH, SLOTS},
+    storage::CheckpointConfig,
     types::NodeId as Member,
 };
 
-use super::{enter::Entry, node::NodeOptions, storage::Storage};
+pub use self::storage::RaftStorageType;
+use super::{enter::Entry, node::NodeOptions};
 
 /// A member's number, as users write it: 1 and up.
 pub type NodeId = u64;
@@ -27,6 +31,7 @@ pub struct CacheConfig {
     raft: RaftConfig,
     multiraft: MultiRaftCacheConfig,
     discovery: Option<Arc<dyn ClusterDiscovery>>,
+    storage: storage::Wanted,
 }
 
 /// The Raft clock.
@@ -92,6 +97,7 @@ impl CacheConfig {
             raft: RaftConfig::default(),
             multiraft: MultiRaftCacheConfig::default(),
             discovery: None,
+            storage: storage::Wanted::default(),
         }
     }
 
@@ -134,6 +140,48 @@ impl CacheConfig {
     #[must_use]
     pub fn with_cluster_discovery(mut self, discovery: impl ClusterDiscovery) -> Self {
         self.discovery = Some(Arc::new(discovery));
+        self
+    }
+
+    /// Where the Raft logs are; by default in memory.
+    ///
+    /// ```
+    /// use crema::{CacheConfig, RaftStorageType};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// let config = CacheConfig::new(1, "127.0.0.1:9000".parse()?)
+    ///     .with_raft_storage_type(RaftStorageType::RocksDb)
+    ///     .with_data_dir("./data/node1");  // Required for RocksDB
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn with_raft_storage_type(mut self, kind: RaftStorageType) -> Self {
+        self.storage.kind = kind;
+        self
+    }
+
+    /// Where [`RaftStorageType::RocksDb`] keeps the node's logs and checkpoints. The directory is made if it is not there,
+    /// and belongs to this node for ever.
+    #[must_use]
+    pub fn with_data_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.storage.data_dir = Some(dir.into());
+        self
+    }
+
+    /// When checkpoints are made, where and how fast; by default in the folder `checkpoints` of the data directory. Bounds
+    /// of 0 are refused.
+    #[must_use]
+    pub fn with_checkpoint_config(mut self, checkpoints: CheckpointConfig) -> Self {
+        self.storage.checkpoints = Some(checkpoints);
+        self
+    }
+
+    /// Whether a write is acknowledged only once the disk has it, which is the default. Without, a power failure may lose
+    /// what was acknowledged.
+    #[must_use]
+    pub fn with_sync_writes(mut self, sync_writes: bool) -> Self {
+        self.storage.sync_writes = Some(sync_writes);
         self
     }
 
@@ -201,6 +249,7 @@ impl CacheConfig {
         if ttl == Some(0) {
             return invalid("default_ttl", "less than a millisecond".to_owned());
         }
+        let storage = self.storage.into_storage()?;
         let members = match &entry {
             Entry::Listed(members) => members.len(),
             // The cluster has its own.
@@ -234,8 +283,8 @@ impl CacheConfig {
             },
             limits: Limits::default(),
             token: None,
-            storage: Storage::Memory,
             discovery: self.discovery,
+            storage,
         })
     }
 }

@@ -22,7 +22,9 @@ pub mod store;
 mod view;
 
 pub use self::{
-    config::{CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, default_replication, default_workers},
+    config::{
+        CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, RaftStorageType, default_replication, default_workers,
+    },
     coordinator::{
         MultiRaftBuilder, MultiRaftCoordinator, MultiRaftStats, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
     },

@@ -67,10 +67,10 @@ pub struct NodeOptions {
     pub limits: Limits,
     /// Opens Admin; without one it is closed.
     pub token: Option<ClusterToken>,
-    /// Where its logs are.
-    pub storage: Storage,
     /// Finds other nodes: while this one looks for its cluster, and afterwards as its switches allow.
     pub discovery: Option<Arc<dyn ClusterDiscovery>>,
+    /// Where its logs are.
+    pub storage: Storage,
 }
 
 impl NodeOptions {

@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use crema::{
-    cache::{Entry, NodeOptions, RunningNode, StartingNode, default_workers},
+    cache::{Entry, NodeOptions, RunningNode, StartingNode, Storage, default_workers},
     multiraft::node::{Limits, Timings},
     types::NodeId,
 };
@@ -74,6 +74,7 @@ async fn listen(dev: &Dev, i: u16, members: Vec<(NodeId, String)>) -> anyhow::Re
         limits: Limits::default(),
         token: None,
         discovery: None,
+        storage: Storage::Memory,
     };
     let resp = doors::bind(resp_addr, "Redis clients").await?;
     let http = doors::bind(local(dev.http_port + i), "HTTP").await?;

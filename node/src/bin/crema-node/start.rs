@@ -4,7 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use crema::{
-    cache::{Entry, NodeOptions, RunningNode, StartingNode, default_replication, default_workers},
+    cache::{
+        Entry, HAS_ROCKSDB, NodeOptions, RunningNode, StartingNode, Storage, default_replication, default_workers,
+    },
     cluster::{
         ClusterSpec,
         discovery::{ClusterDiscovery, DnsDiscovery},
@@ -19,7 +21,7 @@ use crema::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    args::{Cluster, Discovery, Eviction, Start},
+    args::{Cluster, Discovery, Eviction, Start, StorageFlags, StorageKind},
     doors::{self, Door, RespLimits},
 };
 
@@ -96,7 +98,30 @@ fn discovery(start: &Start) -> Option<Arc<dyn ClusterDiscovery>> {
     })
 }
 
-fn options(start: &Start) -> anyhow::Result<NodeOptions> {
+/// Where the logs are, by the flags; `given` names those that are of use on disk only.
+fn storage(flags: &StorageFlags, given: &[String]) -> anyhow::Result<Storage> {
+    match (flags.storage, &flags.data_dir) {
+        (StorageKind::Memory, _) => {
+            anyhow::ensure!(
+                given.is_empty(),
+                "{}: of no use with --storage memory; add --storage rocksdb",
+                given.join(", ")
+            );
+            Ok(Storage::Memory)
+        }
+        (StorageKind::RocksDb, _) if !HAS_ROCKSDB => {
+            anyhow::bail!("--storage rocksdb: this build has no RocksDB; build crema-node with --features rocksdb")
+        }
+        (StorageKind::RocksDb, Some(dir)) if !dir.as_os_str().is_empty() => {
+            Ok(Storage::Disk(flags.disk(dir.clone())))
+        }
+        (StorageKind::RocksDb, _) => {
+            anyhow::bail!("--storage rocksdb: --data-dir is missing; it says where the logs go")
+        }
+    }
+}
+
+fn options(start: &Start, given: &[String]) -> anyhow::Result<NodeOptions> {
     anyhow::ensure!(
         start.shutdown_timeout >= start.linger + STOP_TIME,
         "--shutdown-timeout is {:?}; beyond --linger ({:?}) a stop takes up to {STOP_TIME:?}",
@@ -132,12 +157,13 @@ fn options(start: &Start) -> anyhow::Result<NodeOptions> {
         limits: Limits { memory_bytes: start.max_memory, ..Limits::default() },
         token: start.cluster_token.clone().and_then(ClusterToken::new),
         discovery: discovery(start),
+        storage: storage(&start.storage, given)?,
     })
 }
 
-pub(crate) async fn run(start: Start) -> anyhow::Result<()> {
+pub(crate) async fn run(start: Start, given: &[String]) -> anyhow::Result<()> {
     let mut signals = StopSignals::watch()?;
-    let options = options(&start)?;
+    let options = options(&start, given)?;
     let resp = doors::bind(start.resp_addr, "Redis clients").await?;
     let http = doors::bind(start.http_addr, "HTTP").await?;
     let node = StartingNode::listen(options).await?;
