@@ -225,7 +225,9 @@ impl Cluster {
     /// As [`Self::start`], of nodes that keep their data in a folder each.
     #[must_use]
     pub fn start_durable(name: &str, count: usize, further: &[&str]) -> Self {
-        Self::form(Self { is_durable: true, ..Self::empty(name, further) }, count).started()
+        let mut cluster = Self::empty(name, further);
+        cluster.is_durable = true;
+        Self::form(cluster, count).started()
     }
 
     fn started(mut self) -> Self {

@@ -133,7 +133,7 @@ fn the_disk_of_a_removed_node_is_set_aside() {
     admin(&cluster, 0, &["remove", "4"]).expect("a removal");
     cluster.nodes[3].start();
     wait_for("it to hear that it was removed", || {
-        cluster.nodes[3].output().contains("was removed by version").then_some(())
+        cluster.nodes[3].output().contains("waits to be stopped").then_some(())
     });
     cluster.nodes[3].stop();
     cluster.nodes[3].start();

@@ -15,7 +15,7 @@ const OFTEN: [&str; 4] = ["--checkpoint-entries", "200", "--checkpoint-interval"
 /// How often nodes are killed; by hand `CREMA_KILLS=200`.
 fn kills() -> usize {
     let wish = env::var("CREMA_KILLS").ok();
-    wish.map_or(40, |wish| wish.parse().unwrap_or_else(|_| panic!("CREMA_KILLS={wish}: it must be a number")))
+    wish.map_or(60, |wish| wish.parse().unwrap_or_else(|_| panic!("CREMA_KILLS={wish}: it must be a number")))
 }
 
 /// Draws the same for every run of a test.
