@@ -53,6 +53,8 @@ pub(super) fn database(options: &LogOptions, create: bool) -> Options {
     db.set_db_write_buffer_size(options.memtable_bytes.saturating_mul(2));
     db.set_max_background_jobs(BACKGROUND_JOBS);
     db.set_max_open_files(OPEN_FILES);
+    // There are a few files: a start is over before so many threads have begun.
+    db.set_max_file_opening_threads(1);
     db.set_skip_stats_update_on_db_open(true);
     db.set_stats_dump_period_sec(0);
     db.set_stats_persist_period_sec(0);

@@ -1,6 +1,8 @@
 //! The store on real directories.
 
 mod damage;
+mod faults;
+mod files;
 mod full_disk;
 mod logs;
 mod model;
@@ -65,7 +67,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn options() -> LogOptions {
-    LogOptions { lanes: 2, memtable_bytes: 1 << 20, wal_bytes: 4 << 20, ..LogOptions::default() }
+    LogOptions { lanes: 2, memtable_bytes: 256 << 10, wal_bytes: 1 << 20, ..LogOptions::default() }
 }
 
 fn claim() -> Claim {
@@ -119,4 +121,50 @@ fn load(lane: &RocksLane, group: u32) -> RecoveredLog {
 
 fn indexes(log: &RecoveredLog) -> Vec<(u64, u64)> {
     log.entries.iter().map(|entry| (entry.index, entry.term)).collect()
+}
+
+/// What a directory holds, as far as a node would believe it.
+type Logs = BTreeMap<GroupId, RecoveredLog>;
+/// Who the node is, and the map that it began with.
+type Who = (Identity, Option<Vec<u8>>);
+
+/// All that there is.
+type Found = (Who, Logs, Vec<Damage>);
+
+/// Everything or an error: of the whole directory, or of the replicas.
+fn read(dir: &Path) -> Result<Found, StoreError> {
+    let logs = RocksLogs::open(dir, claim(), &options())?;
+    let (mut sound, mut damaged) = (Logs::new(), Vec::new());
+    for (group, _) in logs.groups() {
+        match logs.load(group) {
+            Ok(Some(log)) => drop(sound.insert(group, log)),
+            Ok(None) => {}
+            Err(damage) => damaged.push(damage),
+        }
+    }
+    Ok(((logs.identity(), logs.birth().map(<[u8]>::to_vec)), sound, damaged))
+}
+
+/// A small directory: every kind of record, several batches, two lanes.
+fn small() -> Dir {
+    let dir = Dir::new();
+    let (mut logs, mut lanes) = open(&dir);
+    logs.enter(ClusterUid(0xaa), b"map").expect("a cluster");
+    lanes[0].write(&[birth(1, 5)]).expect("a birth");
+    lanes[1].write(&[birth(2, 5)]).expect("a birth");
+    lanes[0].write(&[append(1, entries(2..=4, 2))]).expect("a turn");
+    lanes[1].write(&[append(2, entries(2..=3, 2))]).expect("a turn");
+    lanes[0].write(&[append(1, entries(4..=4, 3))]).expect("a turn");
+    drop((logs, lanes));
+    dir
+}
+
+/// The path and the bytes of the only write-ahead log that is not empty.
+fn wal(dir: &Path) -> (PathBuf, Vec<u8>) {
+    let paths = fs::read_dir(dir.join(DATABASE)).expect("files").map(|file| file.expect("a file").path());
+    let logs = paths.filter(|path| path.extension().is_some_and(|end| end == "log"));
+    let mut logs: Vec<_> = logs.map(|path| (path.clone(), fs::read(path).expect("a log"))).collect();
+    logs.retain(|(_, bytes)| !bytes.is_empty());
+    assert_eq!(logs.len(), 1);
+    logs.remove(0)
 }

@@ -101,29 +101,6 @@ fn a_directory_that_was_not_finished_is_made_anew() {
 }
 
 #[test]
-fn a_missing_file_is_damage_and_never_a_new_directory() {
-    let made = Dir::new();
-    {
-        let (_logs, mut lanes) = open(&made);
-        lanes[0].write(&[birth(1, 5)]).expect("a birth");
-    }
-    let names = fs::read_dir(made.0.join(DATABASE)).expect("files").map(|file| file.expect("a file").file_name());
-    let names = names.map(|name| format!("{DATABASE}/{}", name.to_string_lossy()));
-    let harmless = ["OPTIONS", "LOG", "LOCK", "IDENTITY"].map(|name| format!("{DATABASE}/{name}"));
-    let vital = names.filter(|name| !harmless.iter().any(|harmless| name.starts_with(harmless)));
-    let vital: Vec<_> = vital.chain([DATABASE.to_owned(), "MARK".to_owned()]).collect();
-    assert!(vital.len() >= 5, "{vital:?}");
-    for name in vital {
-        let dir = Dir::copy_of(&made.0);
-        let path = dir.0.join(&name);
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        removed.expect("removed");
-        assert!(try_open(&dir.0).is_err(), "without {name}");
-        assert!(try_open(&dir.0).is_err(), "without {name}, once more");
-    }
-}
-
-#[test]
 fn what_was_set_aside_makes_room_for_a_new_life() {
     let dir = Dir::new();
     {
