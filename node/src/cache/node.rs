@@ -74,6 +74,14 @@ pub struct NodeOptions {
 }
 
 impl NodeOptions {
+    /// Refuses what no start could make right: the list of members and what the cluster is to be.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`], as [`StartingNode::listen`] would say it.
+    pub fn validate(&self) -> Result<(), Error> {
+        Entrant::new(self, Incarnation(1)).map(|_| ())
+    }
+
     /// How many members there are at first, should a cluster be formed now.
     #[must_use]
     pub fn first_members(&self) -> usize {

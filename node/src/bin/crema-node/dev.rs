@@ -12,8 +12,9 @@ use tokio::net::TcpListener;
 
 use crate::{
     args::Dev,
+    config,
     doors::{self, Door, RespLimits},
-    start::{self, StopSignals},
+    start::StopSignals,
 };
 
 /// One node with its doors.
@@ -54,7 +55,7 @@ struct Listening {
 }
 
 async fn listen(dev: &Dev, i: u16, members: Vec<(NodeId, String)>) -> anyhow::Result<Listening> {
-    let spec = start::spec(&dev.cluster, members.len());
+    let spec = config::spec(&dev.cluster, members.len());
     let resp_addr = local(dev.port + i);
     let id = NodeId(u64::from(i) + 1);
     // Many nodes share this machine's cores.

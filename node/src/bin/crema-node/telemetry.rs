@@ -2,13 +2,13 @@
 
 use tracing_subscriber::EnvFilter;
 
-use crate::args::LogFormat;
+use crate::args::{Log, LogFormat};
 
 /// Starts logging; the filter was checked with the command line.
-pub(crate) fn init(format: LogFormat, filter: &str) {
-    let env_filter = EnvFilter::new(filter);
+pub(crate) fn init(settings: &Log) {
+    let env_filter = EnvFilter::new(&settings.log);
     let log = tracing_subscriber::fmt().with_env_filter(env_filter).with_writer(std::io::stderr);
-    match format {
+    match settings.log_format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
     }

@@ -1,6 +1,6 @@
 //! The values of single flags: each function reads one, or says what would be right.
 
-use std::time::Duration;
+use std::{net::SocketAddr, time::Duration};
 
 use crema::types::NodeId;
 use tracing_subscriber::EnvFilter;
@@ -67,6 +67,11 @@ pub(super) fn address(text: &str) -> Result<String, String> {
         Ok(1..) => Err(format!("{text:?} has no host; an address is written host:port")),
         Ok(0) | Err(_) => Err(format!("{port:?} is not a port (1 to 65535)")),
     }
+}
+
+/// An address of this machine, or the one of a server.
+pub(super) fn socket(text: &str) -> Result<SocketAddr, String> {
+    text.parse().map_err(|_| format!("{text:?} is no address and port; write it as in 127.0.0.1:7000 or [::1]:7000"))
 }
 
 #[cfg(test)]

@@ -2,12 +2,15 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use clap::{ArgMatches, Args, Command, ValueEnum, parser::ValueSource, value_parser};
+use clap::{Args, ValueEnum, value_parser};
 use crema::{CheckpointConfig, cache::DiskOptions};
 
 use super::parse::duration;
 
-/// Where logs are kept. All but `--storage` need RocksDB; what is not given is as in [`DiskOptions::new`].
+/// The heading of the flags of checkpoints.
+const CHECKPOINTS: &str = "Storage: checkpoints";
+
+/// Where logs are kept. All but `--storage` are of use on disk only; the defaults are those of [`DiskOptions::new`].
 #[derive(Clone, Debug, Args)]
 #[command(next_help_heading = "Storage")]
 pub(crate) struct StorageFlags {
@@ -28,19 +31,19 @@ pub(crate) struct StorageFlags {
     #[arg(long, default_value_t = memtable_bytes(), value_parser = value_parser!(u64).range(64 << 10..=4 << 30), env = "CREMA_MEMTABLE_BYTES")]
     pub(crate) memtable_bytes: u64,
     /// A checkpoint of a shard is due after so many log entries.
-    #[arg(long, default_value_t = checkpoints().triggers.log_entries, value_parser = value_parser!(u64).range(1..), env = "CREMA_CHECKPOINT_ENTRIES")]
+    #[arg(long, help_heading = CHECKPOINTS, default_value_t = checkpoints().triggers.log_entries, value_parser = value_parser!(u64).range(1..), env = "CREMA_CHECKPOINT_ENTRIES")]
     pub(crate) checkpoint_entries: u64,
     /// A checkpoint of a shard is due after so many bytes of log entries.
-    #[arg(long, default_value_t = checkpoints().triggers.log_bytes, value_parser = value_parser!(u64).range(1..), env = "CREMA_CHECKPOINT_BYTES")]
+    #[arg(long, help_heading = CHECKPOINTS, default_value_t = checkpoints().triggers.log_bytes, value_parser = value_parser!(u64).range(1..), env = "CREMA_CHECKPOINT_BYTES")]
     pub(crate) checkpoint_bytes: u64,
     /// A checkpoint of a shard that has changed is due when the last one is so old, as `30m` or `1h`; or `off`.
-    #[arg(long, default_value = "1h", value_parser = interval, env = "CREMA_CHECKPOINT_INTERVAL")]
+    #[arg(long, help_heading = CHECKPOINTS, default_value = "1h", value_parser = interval, env = "CREMA_CHECKPOINT_INTERVAL")]
     pub(crate) checkpoint_interval: Interval,
     /// How the entries of a checkpoint are packed.
-    #[arg(long, value_enum, default_value_t = Packing::Lz4, env = "CREMA_CHECKPOINT_COMPRESSION")]
+    #[arg(long, help_heading = CHECKPOINTS, value_enum, default_value_t = Packing::Lz4, env = "CREMA_CHECKPOINT_COMPRESSION")]
     pub(crate) checkpoint_compression: Packing,
     /// Bytes a second that checkpoints of all shards together are written with; 0 is no limit.
-    #[arg(long, default_value_t = checkpoints().bytes_per_s.unwrap_or(0), env = "CREMA_CHECKPOINT_RATE")]
+    #[arg(long, help_heading = CHECKPOINTS, default_value_t = checkpoints().bytes_per_s.unwrap_or(0), env = "CREMA_CHECKPOINT_RATE")]
     pub(crate) checkpoint_rate: u64,
 }
 
@@ -68,14 +71,6 @@ pub(crate) enum Packing {
 pub(crate) struct Interval(pub(crate) Option<Duration>);
 
 impl StorageFlags {
-    /// Those of them, but `--storage` itself, that somebody has given, by name.
-    pub(crate) fn given(matches: &ArgMatches) -> Vec<String> {
-        let all = Self::augment_args(Command::new("storage"));
-        let told = |id: &str| !matches!(matches.value_source(id), None | Some(ValueSource::DefaultValue));
-        let given = all.get_arguments().filter(|arg| arg.get_id() != "storage" && told(arg.get_id().as_str()));
-        given.filter_map(|arg| Some(format!("--{}", arg.get_long()?))).collect()
-    }
-
     /// What they say of a node whose data is here.
     pub(crate) fn disk(&self, data_dir: PathBuf) -> DiskOptions {
         let Self { storage: _, data_dir: _, sync_writes, wal_bytes, memtable_bytes, .. } = *self;
