@@ -59,7 +59,7 @@ pub use self::{
     checkpoints::{CheckpointPiece, Piece},
     durable::PersistBatch,
     govern::Governing,
-    hashes::{Health, NO_MAJORITY},
+    hashes::{Health, IN_THE_MINORITY, NO_MAJORITY},
     out::{Effects, Event, SendSnapshot},
     recover::{Found, Restart, RestartedGroup},
     snapshot::ReceivedSnapshot,

@@ -33,6 +33,8 @@ struct Cluster {
     sessions: BTreeMap<(NodeId, NodeId), u64>,
     /// A node whose wall clock is ahead.
     ahead: Option<(NodeId, u64)>,
+    /// What went from the disks.
+    destroyed: Vec<(NodeId, GroupId, ReplicaId)>,
 }
 
 fn member(node: u64, life: u128) -> Member {
@@ -119,6 +121,7 @@ impl Cluster {
             next_ticket: 0,
             sessions: BTreeMap::new(),
             ahead: None,
+            destroyed: Vec::new(),
         };
         let ids: Vec<NodeId> = cluster.nodes.keys().copied().collect();
         for a in &ids {
@@ -168,6 +171,8 @@ impl Cluster {
                 let Some(node) = self.nodes.get_mut(&from) else { continue };
                 let effects = node.turn(now);
                 more |= effects.more || effects.persist.is_some();
+                let gone = effects.persist.iter().flat_map(|batch| &batch.destroyed);
+                self.destroyed.extend(gone.map(|(group, replica)| (from, *group, *replica)));
                 durable::perform(node, now, effects.persist, effects.checkpoints);
                 self.replies.extend(effects.replies);
                 self.governed.extend(effects.governed);

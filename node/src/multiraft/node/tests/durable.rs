@@ -280,15 +280,70 @@ fn a_capture_waits_for_room_without_a_turn() {
     assert_eq!(entries.len() as u64, state.entries, "exact as of its index, however long it waited");
 }
 
+fn with_disk(id: u64, limits: Limits) -> NodeConfig {
+    NodeConfig { durable: true, checkpoints: often(), ..config(id, u128::from(id) + 100, limits) }
+}
+
+/// Three nodes whose disks sync at once.
+fn three(limits: Limits) -> Cluster {
+    let shared = Arc::new(map(3, SharedSettings::default()));
+    let node = |id| (NodeId(id), Node::new(with_disk(id, limits), shared.clone(), |_| ModelStore::new()));
+    Cluster::of((1..=3).map(node).collect(), limits)
+}
+
+#[test]
+fn who_is_in_the_minority_leaves_nothing_to_serve_from_after_a_restart() {
+    let limits = Limits { hash_interval: 8, ..Limits::default() };
+    let mut cluster = three(limits);
+    cluster.run(1, vec![put("k", "0")]).expect("write");
+    cluster.run_ms(500);
+    let wrong = NodeId(cluster.leader().0 % 3 + 1);
+    let replica = cluster.status(wrong.0).replica;
+    cluster.damage(wrong);
+    for i in 0..16 {
+        cluster.run(cluster.leader().0, vec![put("k", &i.to_string())]).expect("write");
+    }
+    cluster.run_ms(500);
+    let health = cluster.status(wrong.0).health;
+    assert!(matches!(&health, Health::Stopped { reason } if reason.contains(IN_THE_MINORITY)), "{health:?}");
+    assert_eq!(cluster.destroyed, [(wrong, SHARD, replica)]);
+
+    let shared = cluster.nodes[&wrong].map().clone();
+    let held = BTreeMap::from([(SHARD, replica)]);
+    let restart = Restart { birth: shared.clone(), groups: BTreeMap::new(), held };
+    let node = Node::restart(with_disk(wrong.0, limits), shared, restart, |_| ModelStore::new());
+    let status = node.group_status(SHARD).expect("a replica");
+    assert_eq!(status.replica, replica);
+    assert!(matches!(&status.health, Health::Stopped { reason } if reason.contains("gone")), "{:?}", status.health);
+}
+
+#[test]
+fn who_was_healed_by_a_restart_counts_again() {
+    let mut cluster = three(Limits { hash_interval: 8, ..Limits::default() });
+    cluster.run(1, vec![put("k", "0")]).expect("write");
+    let (leader, now) = (cluster.leader(), cluster.now);
+    let other = NodeId(leader.0 % 3 + 1);
+    let replica = cluster.status(other.0).replica;
+    let report = |hash: &[u8]| v1::HashReport {
+        group: SHARD.0,
+        generation: 1,
+        from: replica.0,
+        index: 8_000,
+        hash: hash.to_vec().into(),
+    };
+    let node = cluster.nodes.get_mut(&leader).expect("node");
+    node.with_group(now, SHARD, |group, env| {
+        group.on_hash_report(other, &report(&[]), env);
+        assert!(group.hashes.is_corrupt(replica));
+        group.on_hash_report(other, &report(&[7; 16]), env);
+        assert!(!group.hashes.is_corrupt(replica));
+    });
+}
+
 #[test]
 fn no_peer_waits_for_a_disk_that_takes_nothing() {
     let limits = Limits { log_entries: 20, capture_step: 7, ..Limits::default() };
-    let shared = Arc::new(map(3, SharedSettings::default()));
-    let node = |id: u64| {
-        let config = NodeConfig { durable: true, checkpoints: often(), ..config(id, u128::from(id) + 100, limits) };
-        (NodeId(id), Node::new(config, shared.clone(), |_| ModelStore::new()))
-    };
-    let mut cluster = Cluster::of((1..=3).map(node).collect(), limits);
+    let mut cluster = three(limits);
     let away = NodeId(cluster.leader().0 % 3 + 1);
     let lost = cluster.nodes.remove(&away).expect("node");
     let present: Vec<NodeId> = cluster.nodes.keys().copied().collect();
