@@ -17,6 +17,7 @@ mod load;
 mod mark;
 mod options;
 mod record;
+mod recycled;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -164,6 +165,9 @@ impl RocksLogs {
         let is_complete = synced_by(CONTROL) > 0;
         if !is_complete && folder.exists() {
             fs::remove_dir_all(&folder).map_err(|error| StoreError::io("remove", &folder, error))?;
+        }
+        if is_complete {
+            recycled::check(path, &folder)?;
         }
         let db = open_database(path, &folder, options, !is_complete)?;
         let shared = Arc::new(Shared {
