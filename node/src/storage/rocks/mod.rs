@@ -328,9 +328,15 @@ fn find_mark(path: &Path, folder: &Path) -> Result<(Mark, Vec<u64>), StoreError>
 fn open_database(path: &Path, folder: &Path, options: &LogOptions, create: bool) -> Result<DB, StoreError> {
     let opened = DB::open_cf_descriptors(&options::database(options, create), folder, options::families(options));
     opened.map_err(|error| {
-        // A file that its manifest names is gone: RocksDB tells that only by the system's own words.
-        let is_missing = error.kind() == ErrorKind::IOError && error.as_ref().contains("No such file or directory");
-        if error.kind() == ErrorKind::Corruption || is_missing {
+        let is_damage = match error.kind() {
+            ErrorKind::Corruption => true,
+            // A file that the manifest names is gone: only the system's own words tell.
+            ErrorKind::IOError => error.as_ref().contains("No such file or directory"),
+            // The manifest has lost its end.
+            ErrorKind::InvalidArgument => error.as_ref().contains("Column family not found"),
+            _ => false,
+        };
+        if is_damage {
             return StoreError::Damaged { path: path.to_owned(), what: error.to_string() };
         }
         StoreError::io("open", folder, error)

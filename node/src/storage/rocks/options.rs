@@ -36,6 +36,8 @@ const LEVEL0_SLOWDOWN_FILES: i32 = 64;
 const LEVEL0_STOP_FILES: i32 = 128;
 /// A flush and a compaction at once: the cores are for the shards.
 const BACKGROUND_JOBS: i32 = 2;
+/// A few lines for each file.
+const MANIFEST_BYTES: usize = 64 << 10;
 
 /// Of the database as a whole.
 pub(super) fn database(options: &LogOptions, create: bool) -> Options {
@@ -54,6 +56,7 @@ pub(super) fn database(options: &LogOptions, create: bool) -> Options {
     db.set_max_open_files(OPEN_FILES);
     // There are a few files: a start is over before so many threads have begun.
     db.set_max_file_opening_threads(1);
+    db.set_manifest_preallocation_size(MANIFEST_BYTES);
     db.set_skip_stats_update_on_db_open(true);
     db.set_stats_dump_period_sec(0);
     db.set_stats_persist_period_sec(0);

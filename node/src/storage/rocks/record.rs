@@ -60,8 +60,13 @@ pub(super) enum BadRecord {
 
 /// A record around `body`.
 pub(super) fn seal(kind: Kind, key: &[u8], body: &[u8]) -> Vec<u8> {
+    sealed_as(VERSION, kind, key, body)
+}
+
+/// As a release with that version writes it.
+pub(super) fn sealed_as(version: u8, kind: Kind, key: &[u8], body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len() + FRAME_BYTES);
-    out.push(VERSION);
+    out.push(version);
     out.extend_from_slice(body);
     out.extend_from_slice(&checksum(kind, key, &out).to_le_bytes());
     out

@@ -4,6 +4,7 @@ mod damage;
 mod faults;
 mod files;
 mod full_disk;
+mod golden;
 mod logs;
 mod model;
 mod records;
@@ -167,4 +168,28 @@ fn wal(dir: &Path) -> (PathBuf, Vec<u8>) {
     logs.retain(|(_, bytes)| !bytes.is_empty());
     assert_eq!(logs.len(), 1);
     logs.remove(0)
+}
+
+/// All files, by their name from the directory on.
+fn files(dir: &Path) -> Vec<String> {
+    let names = |folder: &Path| -> Vec<String> {
+        let found = fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file"));
+        let files = found.filter(|file| file.path().is_file());
+        files.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let database = names(&dir.join(DATABASE)).into_iter().map(|name| format!("{DATABASE}/{name}"));
+    let mut all: Vec<_> = names(dir).into_iter().chain(database).collect();
+    all.sort();
+    all
+}
+
+/// Whether a file only tells people something, or is there to be locked: nothing reads it.
+fn is_idle(name: &str) -> bool {
+    ["LOCK", "log/LOCK", "log/LOG", "log/OPTIONS", "log/IDENTITY"].iter().any(|idle| name.starts_with(idle))
+}
+
+fn remove_idle_files(dir: &Path) {
+    let names = files(dir);
+    let idle = names.iter().filter(|name| is_idle(name));
+    idle.for_each(|name| fs::remove_file(dir.join(name)).expect("removed"));
 }

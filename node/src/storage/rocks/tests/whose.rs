@@ -72,22 +72,6 @@ fn each_start_is_a_new_life_until_a_cluster_is_entered() {
 }
 
 #[test]
-fn a_newer_directory_is_refused() {
-    let dir = Dir::new();
-    drop(open(&dir));
-    let path = dir.0.join("MARK");
-    let mut bytes = fs::read(&path).expect("the mark");
-    let newer = record::number_record(record::Kind::Format, b"crema data directory", 2);
-    bytes[..newer.len()].copy_from_slice(&newer);
-    fs::write(&path, bytes).expect("a newer mark");
-    let text = format!(
-        "{} has format 2 and this build reads up to 1: use the release that wrote it, or a newer one",
-        dir.0.display()
-    );
-    assert_eq!(refusal(try_open(&dir.0)), text);
-}
-
-#[test]
 fn a_directory_that_was_not_finished_is_made_anew() {
     let dir = Dir::new();
     drop(Mark::create(&dir.0));
