@@ -79,7 +79,7 @@ impl NodeOptions {
     /// # Errors
     /// [`Error::Invalid`], as [`StartingNode::listen`] would say it.
     pub fn validate(&self) -> Result<(), Error> {
-        Entrant::new(self, Incarnation(1)).map(|_| ())
+        Entrant::new(self, Incarnation(1), None).map(|_| ())
     }
 
     /// How many members there are at first, should a cluster be formed now.
