@@ -66,10 +66,10 @@ impl ClockTable {
         self.unclamped(now).is_some()
     }
 
-    /// What [`Self::stamp`] would give, without giving it.
+    /// What [`Self::stamp`] would give, without giving it; `None` while no time is known: `last` may be of long ago.
     #[must_use]
-    pub fn peek(&self, last: Timestamp, now: Now) -> Timestamp {
-        self.unclamped(now).map_or(last, |time| last.max(time))
+    pub fn peek(&self, last: Timestamp, now: Now) -> Option<Timestamp> {
+        self.unclamped(now).map(|time| last.max(time))
     }
 
     fn time(&mut self, now: Now) -> Option<Timestamp> {
@@ -175,6 +175,7 @@ mod tests {
         let mut table = ClockTable::new(4, 500);
         assert!(!table.is_known(now(900_000, 0)));
         assert_eq!(table.stamp(Timestamp(70), now(900_000, 0)), Timestamp(70), "two clocks of four say nothing");
+        assert_eq!(table.peek(Timestamp(70), now(900_000, 0)), None, "no reader may judge a deadline by that");
         table.hear(NodeId(2), Timestamp(1_000), now(900_000, 0));
         assert!(!table.is_known(now(900_000, 0)));
         table.hear(NodeId(3), Timestamp(1_000), now(900_000, 0));

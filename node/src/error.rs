@@ -60,3 +60,9 @@ pub enum Error {
 
 /// The result of a library call.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// An error with its causes, on one line.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

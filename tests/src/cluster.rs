@@ -101,6 +101,44 @@ impl Node {
         self.process.as_ref().map(Process::output).unwrap_or_default()
     }
 
+    /// From its next start on it listens elsewhere; the others are not told.
+    pub fn move_to_free_ports(&mut self) {
+        let (old, new) = (self.addresses, Addresses::free());
+        for (old, new) in [(old.peer, new.peer), (old.resp, new.resp), (old.http, new.http)] {
+            let own = format!("{}={old}", self.id);
+            for flag in &mut self.flags {
+                *flag = match flag.as_str() == old.to_string() {
+                    true => new.to_string(),
+                    false => flag.replace(&own, &format!("{}={new}", self.id)),
+                };
+            }
+        }
+        self.addresses = new;
+    }
+
+    /// Waits until it is ready.
+    ///
+    /// # Panics
+    /// It ends instead.
+    pub fn wait_ready(&mut self) {
+        let id = self.id;
+        wait_for(&format!("node {id} to be ready"), || {
+            assert!(self.process().is_running(), "node {id} ended: {}", self.output());
+            self.is_ready().then_some(())
+        });
+    }
+
+    /// Asks it to stop, and waits until it has.
+    ///
+    /// # Panics
+    /// It ends with an error.
+    pub fn stop(&mut self) {
+        self.process().signal(Signal::Term);
+        let status = self.process().wait_exit();
+        assert!(status.success(), "node {}, {status}: {}", self.id, self.output());
+        self.process = None;
+    }
+
     /// Ends it as a power cut would.
     pub fn kill(&mut self) {
         self.process().signal(Signal::Kill);
@@ -125,6 +163,20 @@ impl Node {
     #[must_use]
     pub fn led(&self) -> u64 {
         self.status().and_then(|page| page.pointer("/node/shards/led")?.as_u64()).unwrap_or(0)
+    }
+}
+
+impl Drop for Cluster {
+    /// The logs stay for people to read; what took room goes.
+    fn drop(&mut self) {
+        let folders: Vec<String> = self.nodes.iter().map(|node| self.data(node.id)).collect();
+        self.nodes.clear();
+        if self.is_durable && !std::thread::panicking() {
+            for folder in folders {
+                // Nothing depends on it.
+                let _ = std::fs::remove_dir_all(folder);
+            }
+        }
     }
 }
 
@@ -160,22 +212,29 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     folder: PathBuf,
     further: Vec<String>,
+    is_durable: bool,
 }
 
 impl Cluster {
     /// Starts `count` nodes with 16 shards and further flags, and waits until all are ready and every shard is led.
     #[must_use]
     pub fn start(name: &str, count: usize, further: &[&str]) -> Self {
-        let mut cluster = Self::prepare(name, count, further);
-        cluster.nodes.iter_mut().for_each(Node::start);
-        for node in &mut cluster.nodes {
-            wait_for(&format!("node {} to be ready", node.id), || {
-                assert!(node.process().is_running(), "node {} ended: {}", node.id, node.output());
-                node.is_ready().then_some(())
-            });
-        }
-        cluster.wait_led();
-        cluster
+        Self::prepare(name, count, further).started()
+    }
+
+    /// As [`Self::start`], of nodes that keep their data in a folder each.
+    #[must_use]
+    pub fn start_durable(name: &str, count: usize, further: &[&str]) -> Self {
+        let mut cluster = Self::empty(name, further);
+        cluster.is_durable = true;
+        Self::form(cluster, count).started()
+    }
+
+    fn started(mut self) -> Self {
+        self.nodes.iter_mut().for_each(Node::start);
+        self.nodes.iter_mut().for_each(Node::wait_ready);
+        self.wait_led();
+        self
     }
 
     /// The nodes and their flags, none started.
@@ -184,7 +243,10 @@ impl Cluster {
     /// Their folder can't be made.
     #[must_use]
     pub fn prepare(name: &str, count: usize, further: &[&str]) -> Self {
-        let mut cluster = Self::empty(name, further);
+        Self::form(Self::empty(name, further), count)
+    }
+
+    fn form(mut cluster: Self, count: usize) -> Self {
         let all: Vec<(u64, Addresses)> = (1..=count as u64).map(|id| (id, Addresses::free())).collect();
         let peers: Vec<String> = all.iter().map(|(id, at)| format!("{id}={}", at.peer)).collect();
         let replication = count.min(3).to_string();
@@ -206,7 +268,7 @@ impl Cluster {
         std::fs::create_dir_all(&folder).expect("a folder for the logs");
         eprintln!("logs of the nodes: {}", folder.display());
         let further = further.iter().map(|&flag| flag.to_owned()).collect();
-        Self { nodes: Vec::new(), folder, further }
+        Self { nodes: Vec::new(), folder, further, is_durable: false }
     }
 
     /// Adds a node, not started, that will join the others.
@@ -230,11 +292,39 @@ impl Cluster {
             // No proxy stands in front.
             ("--linger", "200ms".to_owned()),
         ];
-        let own = own.iter().chain(shape).flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]);
+        let data = self.data(id);
+        let data = self.is_durable.then(|| [("--storage", "rocksdb".to_owned()), ("--data-dir", data)]);
+        let own = own.iter().chain(data.iter().flatten()).chain(shape).flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]);
         let flags = ["start".to_owned()].into_iter().chain(own).chain(self.further.iter().cloned());
         let folder = self.folder.clone();
         self.nodes.push(Node { id, addresses, flags: flags.collect(), process: None, folder, starts: 0 });
         self.nodes.last_mut().expect("one was just added")
+    }
+
+    /// Where a node with a disk keeps its data.
+    #[must_use]
+    pub fn data(&self, id: u64) -> String {
+        self.folder.join(format!("data-{id}")).display().to_string()
+    }
+
+    /// Waits until all replicas of every shard have applied the same, and asserts that their states are equal.
+    ///
+    /// # Panics
+    /// Two replicas differ.
+    pub fn assert_equal_states(&self) {
+        let states = wait_for("replicas at one index", || {
+            let pages: Option<Vec<Value>> = self.nodes.iter().map(Node::status).collect();
+            let of_node = |page: &Value| {
+                let shards = page.pointer("/shards")?.as_array()?;
+                let state = |shard: &Value| Some((shard.get("applied")?.as_u64()?, shard.get("state_hash")?.clone()));
+                shards.iter().map(state).collect::<Option<Vec<_>>>()
+            };
+            let states: Option<Vec<_>> = pages?.iter().map(of_node).collect();
+            let states = states?;
+            let applied = |state: &Vec<(u64, Value)>| state.iter().map(|(index, _)| *index).collect::<Vec<_>>();
+            states.windows(2).all(|pair| applied(&pair[0]) == applied(&pair[1])).then_some(states)
+        });
+        assert!(states.windows(2).all(|pair| pair[0] == pair[1]), "replicas differ: {states:?}");
     }
 
     /// Waits until the nodes at these places, and only they, hold every shard: `replicas` voters each, no learner, no

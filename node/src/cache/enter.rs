@@ -1,5 +1,9 @@
 //! How a node that starts gets the map that names it: it forms a cluster with others, or joins the one that there is.
 
+use std::sync::Arc;
+
+use futures::future::join_all;
+
 use crate::{
     cluster::{
         ClusterMap, ClusterSpec, FormConfig, FormError, FormMode, FormOutcome, Former,
@@ -9,7 +13,7 @@ use crate::{
     faults::Faults,
     network::{
         self, PeerDoor,
-        find::{Seeker, find, gone},
+        find::{Seeker, ask_map, find, gone},
         join::{Joiner, join},
     },
     types::{ClusterUid, Incarnation, NodeId},
@@ -58,8 +62,12 @@ pub(super) struct Entrant {
 }
 
 impl Entrant {
-    /// Refuses what can't be right, whoever answers.
-    pub(super) fn new(options: &NodeOptions, incarnation: Incarnation) -> Result<(Self, Former), Error> {
+    /// Refuses what can't be right, whoever answers. `known` is the map of the cluster that this life is in already.
+    pub(super) fn new(
+        options: &NodeOptions,
+        incarnation: Incarnation,
+        known: Option<&ClusterMap>,
+    ) -> Result<(Self, Former), Error> {
         let NodeOptions { node, advertise, entry, spec, client_address, host, zone, .. } = options;
         let spec = match entry {
             Entry::Listed(_) | Entry::Bootstrap => spec.clone(),
@@ -77,7 +85,11 @@ impl Entrant {
             client_address: client_address.clone(),
             faults: Faults::none(),
         };
-        let former = Former::new(config.clone()).map_err(|error| {
+        let former = match known {
+            Some(map) => Former::formed(config.clone(), map.clone()),
+            None => Former::new(config.clone()),
+        };
+        let former = former.map_err(|error| {
             let field = if matches!(error, FormError::BadList { .. }) { "peers" } else { "cluster settings" };
             Error::Invalid { field, reason: error.to_string() }
         })?;
@@ -94,7 +106,7 @@ impl Entrant {
     }
 
     /// The map that names this life of the node. Waits for as long as others are missing.
-    pub(super) async fn enter(self, door: &PeerDoor, finder: Option<&Finder>) -> Result<ClusterMap, Error> {
+    pub(super) async fn enter(&self, door: &PeerDoor, finder: Option<&Finder>) -> Result<ClusterMap, Error> {
         let fatal = |error: &dyn std::error::Error| Error::Fatal(error.to_string());
         loop {
             let found = match self.form_or_find(door, finder).await? {
@@ -102,7 +114,7 @@ impl Entrant {
                 FormOutcome::Join { map } => map,
             };
             if let Some(map) = self.join(found, door, finder).await? {
-                let former = Former::formed(self.config, map.clone()).map_err(|error| fatal(&error))?;
+                let former = Former::formed(self.config.clone(), map.clone()).map_err(|error| fatal(&error))?;
                 door.set_former(former);
                 return Ok(map);
             }
@@ -152,6 +164,45 @@ impl Entrant {
             () = gone(self.seeker(), &everyone, uid), if !is_listed => Err(Error::Fatal(format!(
                 "cluster {uid}, which this node was to join, is gone; start the process again to look for another"
             ))),
+        }
+    }
+
+    /// For a node that comes back with its data: whoever answers where it looks for others must be of its cluster.
+    /// Those that don't answer now are told apart when they do.
+    pub(super) async fn check_others(&self, map: &ClusterMap, finder: Option<&Finder>) -> Result<(), Error> {
+        let contacts = self.contacts(finder);
+        let answers = join_all(contacts.iter().map(|address| ask_map(self.seeker(), address))).await;
+        let other = contacts.iter().zip(answers).find_map(|(address, answer)| {
+            let found = answer.ok()?.uid;
+            (found != map.uid).then_some((address, found))
+        });
+        match other {
+            None => Ok(()),
+            Some((address, found)) => Err(Error::Fatal(format!(
+                "the data directory of this node is of cluster {}, and {address} belongs to cluster {found}: give it \
+                 the addresses of its own cluster, or an empty data directory to join the other",
+                map.uid
+            ))),
+        }
+    }
+
+    /// Tells the cluster what has changed about this node since it was told last, its address perhaps; for as long as it
+    /// takes.
+    pub(super) fn tell_changes(
+        &self,
+        map: Arc<ClusterMap>,
+        finder: Option<&Finder>,
+    ) -> impl Future<Output = ()> + Send + use<> {
+        let joiner =
+            Joiner { node: self.config.node, member: self.about.clone(), seeds: self.contacts(finder) };
+        async move {
+            if joiner.is_known_to(&map) {
+                return;
+            }
+            if let Err(error) = join(&joiner, ClusterMap::clone(&map)).await {
+                // The peers refuse it, and the process ends by that.
+                tracing::warn!(%error, "the cluster could not be told about this node");
+            }
         }
     }
 

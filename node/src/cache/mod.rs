@@ -4,6 +4,8 @@
 mod config;
 mod coordinator;
 mod discover;
+#[cfg_attr(not(feature = "rocksdb"), path = "disk/absent.rs")]
+mod disk;
 mod distributed;
 mod enter;
 mod govern;

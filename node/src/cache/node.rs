@@ -3,18 +3,20 @@
 //! [`RunningNode::start`] is called by [`super::DistributedCache`] and by the binary, which adds the doors for Redis
 //! and HTTP.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use tokio::{net::TcpListener, sync::mpsc, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 
 use super::{
     discover::Finder,
+    disk::OpenDisk,
     enter::{Entrant, Entry},
     moves, pump,
     readers::Readers,
     router::{Joined, Router},
-    storage::Storage,
+    storage::{CheckpointPolicy, Storage},
     store::StoreConfig,
     view::NodeView,
 };
@@ -25,7 +27,7 @@ use crate::{
     metrics::{MetricsRegistry, NodeMetrics},
     multiraft::{
         node::{Event, Health, Limits, Timings},
-        runtime::{Runtime, RuntimeConfig, RuntimeHandle},
+        runtime::{Disk, Runtime, RuntimeConfig, RuntimeHandle, Stores},
     },
     network::{self, NetworkSettings, PeerDoor, Superseded, find::Seeker},
     partitioning::ShardMap,
@@ -77,7 +79,7 @@ impl NodeOptions {
     /// # Errors
     /// [`Error::Invalid`], as [`StartingNode::listen`] would say it.
     pub fn validate(&self) -> Result<(), Error> {
-        Entrant::new(self, Incarnation(1)).map(|_| ())
+        Entrant::new(self, Incarnation(1), None).map(|_| ())
     }
 
     /// How many members there are at first, should a cluster be formed now.
@@ -93,6 +95,7 @@ pub struct RunningNode {
     view: NodeView,
     metrics: NodeMetrics,
     runtime: Runtime,
+    disk: Option<OpenDisk>,
     discovery: Option<Arc<dyn ClusterDiscovery>>,
     stop: CancellationToken,
     grpc: JoinHandle<()>,
@@ -106,24 +109,37 @@ pub struct StartingNode {
     router: Router,
     view: NodeView,
     metrics: NodeMetrics,
+    disk: Option<OpenDisk>,
+    /// Of the cluster that it is in already.
+    map: Option<Arc<ClusterMap>>,
     door: PeerDoor,
     stop: CancellationToken,
     grpc: JoinHandle<()>,
 }
 
 impl StartingNode {
-    /// Opens the gRPC port. Until [`Self::join`] is done it answers peers that form the cluster, and everyone else
-    /// with `Unavailable`.
+    /// Opens the data directory, if there is to be one, and the gRPC port. Until [`Self::join`] is done it answers peers
+    /// that form the cluster, and everyone else with `Unavailable`.
+    ///
+    /// # Errors
+    /// When the options are wrong, the port is taken, or the data directory is not for this node.
     pub async fn listen(options: NodeOptions) -> Result<Self, Error> {
-        let incarnation = Incarnation(rand::random());
-        let (entrant, former) = Entrant::new(&options, incarnation)?;
-        let listed = options.entry.listed((options.node, &options.advertise));
-        let addresses: BTreeMap<NodeId, String> = listed.into_iter().collect();
+        let (node, workers, storage) = (options.node, options.workers, options.storage.clone());
+        let opened = blocking(move || match storage {
+            Storage::Memory => Ok((None, Incarnation(rand::random()), None)),
+            Storage::Disk(disk) => {
+                let disk = OpenDisk::open(&disk, node, workers)?;
+                let (incarnation, map) = (disk.incarnation(), disk.map()?);
+                Ok((Some(disk), incarnation, map))
+            }
+        });
+        let (disk, incarnation, map) = opened.await?;
+        let (entrant, former) = Entrant::new(&options, incarnation, map.as_deref())?;
         let listener = TcpListener::bind(options.listen).await;
         let listener =
             listener.map_err(|error| Error::Fatal(format!("listen for peers on {}: {error}", options.listen)))?;
         let router = Router::new(ShardMap::new(options.spec.slot_hash, options.spec.num_shards));
-        let view = NodeView::new(options.node, incarnation, addresses, options.spec.clone(), options.token.clone());
+        let view = NodeView::new(&options, incarnation);
         let metrics = NodeMetrics::new(&MetricsRegistry::new());
         let door = PeerDoor::new(former);
         door.set_token(options.token.clone());
@@ -137,7 +153,7 @@ impl StartingNode {
                 tracing::error!(%error, "the gRPC door has failed");
             }
         });
-        Ok(Self { options, incarnation, entrant, router, view, metrics, door, stop, grpc })
+        Ok(Self { options, incarnation, entrant, router, view, metrics, disk, map, door, stop, grpc })
     }
 
     /// What the node tells about itself; of use before it has joined.
@@ -159,40 +175,66 @@ impl StartingNode {
     }
 
     /// Forms the cluster with the other listed nodes, or joins the one that there is; a node that has lost its memory
-    /// joins as a new incarnation. Waits for as long as others are missing.
+    /// joins as a new incarnation, one with its data goes on where it was. Waits for as long as others are missing.
     ///
     /// # Errors
     /// [`Error::Fatal`] when this process can't take part, ever (PROTOCOL 10, 11).
-    pub async fn join(self) -> Result<RunningNode, Error> {
-        let Self { options, incarnation, entrant, router, view, metrics, door, stop, grpc } = self;
-        let entered = match Finder::start(&options).await {
-            Ok(finder) => entrant.enter(&door, finder.as_ref()).await.map(|map| (map, finder)),
-            Err(error) => Err(error),
-        };
-        let (map, finder) = match entered {
-            Ok(entered) => entered,
+    pub async fn join(mut self) -> Result<RunningNode, Error> {
+        match self.enter().await {
+            Ok((map, finder, began)) => self.run(map, finder, began),
             Err(error) => {
-                view.set_refused(error.to_string());
-                grpc.abort();
-                return Err(error);
+                self.view.set_refused(error.to_string());
+                self.grpc.abort();
+                Err(error)
             }
+        }
+    }
+
+    /// The way into the cluster, and what the disk has for it.
+    async fn enter(&mut self) -> Result<(Arc<ClusterMap>, Option<Finder>, Began), Error> {
+        let finder = Finder::start(&self.options).await?;
+        let map = match &self.map {
+            Some(map) => {
+                self.entrant.check_others(map, finder.as_ref()).await?;
+                map.clone()
+            }
+            None => Arc::new(self.entrant.enter(&self.door, finder.as_ref()).await?),
         };
+        let store_config = StoreConfig { capacity: map.settings.capacity, policy: map.settings.eviction };
+        let readers = Arc::new(Readers::new(map.num_shards, store_config));
+        let Some(mut disk) = self.disk.take() else { return Ok((map, finder, Began { readers, disk: None })) };
+        let (newest, stores, view) = (map.clone(), readers.clone(), self.view.clone());
+        let begin = move || {
+            let begun = disk.begin(&newest, &*stores, |done, total| view.set_recovering(done, total));
+            begun.map(|parts| (disk, parts))
+        };
+        let (disk, parts) = blocking(begin).await?;
+        self.disk = Some(disk);
+        Ok((map, finder, Began { readers, disk: Some(parts) }))
+    }
+
+    fn run(self, map: Arc<ClusterMap>, finder: Option<Finder>, began: Began) -> Result<RunningNode, Error> {
+        let Self { options, incarnation, entrant, router, view, metrics, disk, map: known, door, stop, grpc } = self;
         if matches!(options.entry, Entry::Listed(_)) {
             warn_of_differences(&options.spec, &map);
         }
+        let CheckpointPolicy { triggers, compression } = options.storage.checkpoints();
         let config = RuntimeConfig {
             node: options.node,
             incarnation,
             workers: options.workers,
             timings: options.timings,
             limits: options.limits,
+            checkpoints: triggers,
+            compression,
             seed: rand::random(),
+            boot: rand::random(),
             admission: finder.as_ref().map(Finder::admission).unwrap_or_default(),
             network: NetworkSettings::default(),
         };
-        let store_config = StoreConfig { capacity: map.settings.capacity, policy: map.settings.eviction };
-        let readers = Arc::new(Readers::new(map.num_shards, store_config));
-        let (runtime, events) = Runtime::start(config, &map, &door, readers.clone());
+        let Began { readers, disk: parts } = began;
+        let started = Runtime::start(config, &map, &door, readers.clone(), parts);
+        let (runtime, events) = started.map_err(|error| Error::Fatal(format!("start the workers: {error}")))?;
         let handle = runtime.handle();
         view.set_joined(handle.clone());
         router.join(Joined {
@@ -201,6 +243,9 @@ impl StartingNode {
             readers,
             metrics: metrics.clone(),
         });
+        if known.is_some() {
+            tokio::spawn(stop.clone().run_until_cancelled_owned(entrant.tell_changes(map, finder.as_ref())));
+        }
         tokio::spawn(log_events(events));
         tokio::spawn(follow_fate(handle.clone(), view.clone(), stop.clone()));
         tokio::spawn(pump::run(handle, view.clone(), metrics.clone(), stop.clone()));
@@ -209,8 +254,20 @@ impl StartingNode {
             let seeker = Seeker { node: options.node, incarnation };
             tokio::spawn(finder.follow(seeker, view.clone(), metrics.clone(), stop.clone()));
         }
-        Ok(RunningNode { router, view, metrics, runtime, discovery: options.discovery, stop, grpc })
+        Ok(RunningNode { router, view, metrics, runtime, disk, discovery: options.discovery, stop, grpc })
     }
+}
+
+/// What a node begins to run with.
+struct Began {
+    readers: Arc<Readers>,
+    disk: Option<Disk<<Readers as Stores>::Store>>,
+}
+
+/// Runs what waits for the disk away from the async threads.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
+    let done = tokio::task::spawn_blocking(work).await;
+    done.unwrap_or_else(|error| Err(Error::Fatal(format!("a thread that works on the disk failed: {error}"))))
 }
 
 impl RunningNode {
@@ -261,7 +318,8 @@ impl RunningNode {
     /// Stops. [`Self::resign`] before, or the others wait for an election; close the doors of the caller before, so
     /// that nobody waits for an answer any more.
     pub async fn shutdown(self) {
-        let Self { runtime, discovery, stop, mut grpc, .. } = self;
+        let Self { runtime, disk, discovery, stop, mut grpc, .. } = self;
+        let superseded = runtime.handle().peers().superseded().now_or_never().is_some();
         stop.cancel();
         if let Some(discovery) = discovery {
             discovery.shutdown().await;
@@ -271,6 +329,17 @@ impl RunningNode {
         let _ = tokio::time::timeout(GRPC_DRAIN, &mut grpc).await;
         runtime.shutdown().await;
         grpc.abort();
+        let close = move || {
+            match disk {
+                Some(disk) if superseded => disk.retire(),
+                Some(disk) => disk.close(),
+                None => {}
+            }
+            Ok(())
+        };
+        if let Err(error) = blocking(close).await {
+            tracing::error!(%error, "the data directory was not closed in an orderly way");
+        }
     }
 }
 

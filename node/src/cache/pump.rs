@@ -10,7 +10,10 @@ use tokio_util::sync::CancellationToken;
 use super::view::NodeView;
 use crate::{
     metrics::{NodeMetrics, ShardMetrics},
-    multiraft::{node::Counters, runtime::RuntimeHandle},
+    multiraft::{
+        node::Counters,
+        runtime::{DiskBoard, DiskCounts, RuntimeHandle},
+    },
     types::GroupId,
 };
 
@@ -22,6 +25,7 @@ pub(super) async fn run(runtime: RuntimeHandle, view: NodeView, metrics: NodeMet
     let mut shards: BTreeMap<GroupId, (ShardMetrics, Counters)> = BTreeMap::new();
     let mut interval = tokio::time::interval(INTERVAL);
     let (mut sent, mut received) = (0, 0);
+    let mut written_to_disk = DiskCounts::default();
     let (mut looked, mut reads) = (Instant::now(), 0);
     loop {
         tokio::select! {
@@ -32,6 +36,9 @@ pub(super) async fn run(runtime: RuntimeHandle, view: NodeView, metrics: NodeMet
         metrics.peer_frames_sent.inc_by(frames.0 - sent);
         metrics.peer_frames_received.inc_by(frames.1 - received);
         (sent, received) = frames;
+        if let Some(disk) = runtime.disk() {
+            raise_disk(&metrics, disk, &mut written_to_disk);
+        }
         let mut taken = BTreeMap::new();
         let mut written = 0;
         runtime.board().for_each(|status| {
@@ -55,6 +62,17 @@ pub(super) async fn run(runtime: RuntimeHandle, view: NodeView, metrics: NodeMet
 /// A replica that came back counts from 0.
 fn grown(now: u64, last: u64) -> u64 {
     now.checked_sub(last).unwrap_or(now)
+}
+
+fn raise_disk(metrics: &NodeMetrics, disk: &DiskBoard, last: &mut DiskCounts) {
+    let now = disk.counts();
+    metrics.log_syncs.inc_by(now.syncs - last.syncs);
+    metrics.log_turns.inc_by(now.turns - last.turns);
+    metrics.log_sync_micros.inc_by((now.sync_time - last.sync_time).as_micros() as u64);
+    metrics.checkpoints.inc_by(now.checkpoints - last.checkpoints);
+    metrics.checkpoint_bytes.inc_by(now.checkpoint_bytes - last.checkpoint_bytes);
+    metrics.storage_failed.set(u64::from(disk.failure().is_some()));
+    *last = now;
 }
 
 fn raise(metrics: &NodeMetrics, shard: &ShardMetrics, now: &Counters, last: &Counters) {

@@ -5,7 +5,10 @@
 
 use std::path::PathBuf;
 
-use crate::storage::CheckpointConfig;
+use crate::{
+    checkpoint::{Compression, Triggers},
+    storage::CheckpointConfig,
+};
 
 /// Whether this build can keep logs on disk: crema was built with the feature `rocksdb`.
 pub const HAS_ROCKSDB: bool = cfg!(feature = "rocksdb");
@@ -37,6 +40,25 @@ pub struct DiskOptions {
     pub memtable_bytes: usize,
     /// When checkpoints are made, where and how fast.
     pub checkpoints: CheckpointConfig,
+}
+
+/// How the core makes checkpoints.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct CheckpointPolicy {
+    pub(super) triggers: Triggers,
+    pub(super) compression: Compression,
+}
+
+impl Storage {
+    /// Of use for snapshots, too, in memory.
+    pub(super) fn checkpoints(&self) -> CheckpointPolicy {
+        match self {
+            Self::Memory => CheckpointPolicy::default(),
+            Self::Disk(DiskOptions { checkpoints, .. }) => {
+                CheckpointPolicy { triggers: checkpoints.triggers, compression: checkpoints.compression }
+            }
+        }
+    }
 }
 
 impl DiskOptions {

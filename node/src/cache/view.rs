@@ -2,13 +2,14 @@
 
 use std::{
     collections::BTreeMap,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::RwLock;
 
-use super::{rates::Rates, ready};
+use super::{node::NodeOptions, rates::Rates, ready, storage::Storage};
 use crate::{
     cluster::{ClusterSpec, map::ClusterMap},
     consensus::Role,
@@ -31,6 +32,8 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How far the node is.
 enum Stage {
     Forming,
+    /// It reads its data: so many replicas of so many are done.
+    Recovering { done: usize, total: usize },
     Joined { runtime: RuntimeHandle },
     Refused { reason: String },
     Stopping { runtime: Option<RuntimeHandle> },
@@ -47,6 +50,8 @@ struct Inner {
     spec: ClusterSpec,
     /// What it shows to others when it asks them for a change of the map.
     token: Option<ClusterToken>,
+    /// Where its data is, if on a disk.
+    data_dir: Option<PathBuf>,
     stage: RwLock<Stage>,
 }
 
@@ -55,28 +60,36 @@ struct Inner {
 pub struct NodeView(Arc<Inner>);
 
 impl NodeView {
-    pub(super) fn new(
-        node: NodeId,
-        incarnation: Incarnation,
-        addresses: BTreeMap<NodeId, String>,
-        spec: ClusterSpec,
-        token: Option<ClusterToken>,
-    ) -> Self {
-        let stage = RwLock::new(Stage::Forming);
+    pub(super) fn new(options: &NodeOptions, incarnation: Incarnation) -> Self {
+        let NodeOptions { node, advertise, entry, spec, token, storage, .. } = options;
+        let data_dir = match storage {
+            Storage::Memory => None,
+            Storage::Disk(disk) => Some(disk.data_dir.clone()),
+        };
         Self(Arc::new(Inner {
-            node,
+            node: *node,
             incarnation,
-            addresses,
+            addresses: entry.listed((*node, advertise)).into_iter().collect(),
             started: Instant::now(),
             rates: Rates::default(),
-            spec,
-            token,
-            stage,
+            spec: spec.clone(),
+            token: token.clone(),
+            data_dir,
+            stage: RwLock::new(Stage::Forming),
         }))
     }
 
     pub(super) fn set_joined(&self, runtime: RuntimeHandle) {
         *self.0.stage.write() = Stage::Joined { runtime };
+    }
+
+    pub(super) fn set_recovering(&self, done: usize, total: usize) {
+        let mut stage = self.0.stage.write();
+        // The threads that read may overtake one another.
+        let behind = matches!(&*stage, Stage::Recovering { done: before, .. } if done < *before);
+        if !behind {
+            *stage = Stage::Recovering { done, total };
+        }
     }
 
     pub(super) fn token(&self) -> String {
@@ -103,7 +116,7 @@ impl NodeView {
         *stage = match before {
             Stage::Joined { runtime } => Stage::Stopping { runtime: Some(runtime) },
             Stage::Stopping { runtime } => Stage::Stopping { runtime },
-            Stage::Forming => Stage::Stopping { runtime: None },
+            Stage::Forming | Stage::Recovering { .. } => Stage::Stopping { runtime: None },
             Stage::Refused { reason } => Stage::Refused { reason },
         };
     }
@@ -112,7 +125,10 @@ impl NodeView {
     pub(super) fn runtime(&self) -> Option<RuntimeHandle> {
         match &*self.0.stage.read() {
             Stage::Joined { runtime } | Stage::Stopping { runtime: Some(runtime) } => Some(runtime.clone()),
-            Stage::Forming | Stage::Refused { .. } | Stage::Stopping { runtime: None } => None,
+            Stage::Forming
+            | Stage::Recovering { .. }
+            | Stage::Refused { .. }
+            | Stage::Stopping { runtime: None } => None,
         }
     }
 
@@ -133,6 +149,9 @@ impl NodeView {
     fn state(&self) -> (NodeState, String) {
         match &*self.0.stage.read() {
             Stage::Forming => (NodeState::Forming, "waits for the other listed nodes".to_owned()),
+            Stage::Recovering { done, total } => {
+                (NodeState::Recovering, format!("reads its data: {done} of {total} replicas done"))
+            }
             Stage::Joined { .. } => (NodeState::Joined, String::new()),
             Stage::Refused { reason } => (NodeState::Refused, reason.clone()),
             Stage::Stopping { .. } => (NodeState::Stopping, "was told to stop".to_owned()),
@@ -146,6 +165,17 @@ impl NodeView {
             members.map(|(node, member)| (*node, member.address.clone())).collect()
         };
         self.with_runtime(living).unwrap_or_else(|| self.0.addresses.clone())
+    }
+
+    /// Whether what is acknowledged is kept, and where.
+    fn storage(&self) -> Fact {
+        let failure = self.with_runtime(|_, runtime| runtime.disk()?.failure().map(str::to_owned)).flatten();
+        let (ok, detail) = match (failure, &self.0.data_dir) {
+            (Some(failure), _) => (false, failure),
+            (None, Some(dir)) => (true, format!("rocksdb in {}", dir.display())),
+            (None, None) => (true, "memory".to_owned()),
+        };
+        Fact { name: "storage", ok, detail }
     }
 
     /// What the local replicas lack, in plain words.
@@ -318,7 +348,7 @@ impl Introspect for NodeView {
                 ok: replicas,
                 detail: if joined.is_some() { some(&lacking) } else { "none before it has joined".to_owned() },
             },
-            Fact { name: "storage", ok: true, detail: "memory".to_owned() },
+            self.storage(),
             Fact {
                 name: "serving",
                 ok: state != NodeState::Stopping,

@@ -19,6 +19,8 @@ pub struct Persist {
     pub group: GroupId,
     /// Its replica here.
     pub replica: ReplicaId,
+    /// The life of the group that this replica belongs to.
+    pub generation: u64,
     /// Whatever log there was goes; the next entry is the one after this point. The first write of every replica has it,
     /// and one that follows a received snapshot, whose checkpoint must be published before.
     pub reset: Option<SnapshotPoint>,

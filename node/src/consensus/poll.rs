@@ -22,8 +22,9 @@ use crate::{
 };
 
 impl<R> Replica<R> {
-    /// What is to be done next; `None` when nothing is.
-    pub fn poll(&mut self, next_stamp: Timestamp) -> Option<Output<R>> {
+    /// What is to be done next; `None` when nothing is. A leader without a stamp to give knows no time, and confirms no
+    /// read: deadlines may have passed that it can't judge (PROTOCOL 2).
+    pub fn poll(&mut self, next_stamp: Option<Timestamp>) -> Option<Output<R>> {
         self.issue_reads();
         if !self.raw.has_ready() && !self.journal.has_news() {
             return None;
@@ -114,6 +115,7 @@ impl<R> Replica<R> {
         Some(Persist {
             group: self.config.group,
             replica: self.config.replica,
+            generation: self.config.generation,
             reset: received.or(begin),
             entries: entries.to_vec(),
             hard_state: Some(self.raw.raft.hard_state()),
@@ -133,19 +135,19 @@ impl<R> Replica<R> {
         }
     }
 
-    fn answer(&mut self, state: raft::ReadState, next_stamp: Timestamp) -> Option<ReadAnswer<R>> {
+    fn answer(&mut self, state: raft::ReadState, next_stamp: Option<Timestamp>) -> Option<ReadAnswer<R>> {
         let told = self.read_times.remove(state.request_ctx.as_slice());
         // Without a time the reads stay queued, and are asked for again.
-        let now = if self.is_leader() { next_stamp } else { told? };
+        let now = if self.is_leader() { next_stamp? } else { told? };
         let reads = self.reads.take(&state.request_ctx)?;
         Some(ReadAnswer { index: LogIndex(state.index), now, reads })
     }
 
-    fn to_wire(&self, message: Message, next_stamp: Timestamp) -> v1::RaftMessage {
+    fn to_wire(&self, message: Message, next_stamp: Option<Timestamp>) -> v1::RaftMessage {
         let is_read_answer = message.get_msg_type() == MessageType::MsgReadIndexResp;
         let mut wire = convert::to_wire(self.config.group.0, self.config.generation, message);
         if is_read_answer {
-            wire.read_now_ms = next_stamp.0;
+            wire.read_now_ms = next_stamp.unwrap_or_default().0;
         }
         wire
     }

@@ -325,7 +325,9 @@ impl<R> Replica<R> {
         {
             return Err(format!("an append after {} holds other entries", message.index));
         }
+        // 0: the leader knows no time.
         if message.get_msg_type() == MessageType::MsgReadIndexResp
+            && read_now > Timestamp(0)
             && let Some(entry) = message.entries.first()
         {
             self.read_times.insert(entry.data.clone(), read_now);

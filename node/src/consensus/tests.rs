@@ -294,7 +294,7 @@ impl Script {
         self.show_standing(id);
         loop {
             let peer = self.peers.get_mut(&id).expect("a replica");
-            let Some(output) = peer.replica.poll(peer.stamp) else { break };
+            let Some(output) = peer.replica.poll((peer.stamp > Timestamp(0)).then_some(peer.stamp)) else { break };
             let Output { persist, install, messages, committed, reads } = output;
             if let Some((number, persist)) = persist {
                 self.note_write(id, number, persist);

@@ -40,6 +40,18 @@ pub struct NodeMetrics {
     pub snapshots_sent: Counter,
     /// Snapshots that a replica here was restored from.
     pub snapshots_received: Counter,
+    /// Synced writes of logs.
+    pub log_syncs: Counter,
+    /// Worker turns that those have made durable.
+    pub log_turns: Counter,
+    /// How long they took in sum.
+    pub log_sync_micros: Counter,
+    /// Checkpoints of this node's own.
+    pub checkpoints: Counter,
+    /// Their bytes.
+    pub checkpoint_bytes: Counter,
+    /// 1 once the disk has failed.
+    pub storage_failed: Gauge,
 }
 
 impl NodeMetrics {
@@ -67,6 +79,12 @@ impl NodeMetrics {
             peer_frames_received: peer(frames, frames_help, "received"),
             snapshots_sent: peer(snapshots, snapshots_help, "sent"),
             snapshots_received: peer(snapshots, snapshots_help, "received"),
+            log_syncs: counter("crema_log_syncs_total", "Synced writes of the logs on disk"),
+            log_turns: counter("crema_log_turns_total", "Worker turns that those writes have made durable"),
+            log_sync_micros: counter("crema_log_sync_microseconds_total", "What those writes took in sum"),
+            checkpoints: counter("crema_checkpoints_total", "Checkpoints written"),
+            checkpoint_bytes: counter("crema_checkpoint_bytes_total", "Bytes of the checkpoints written"),
+            storage_failed: registry.gauge("crema_storage_failed", "1 once the disk has failed", &[]),
         };
         for reason in MIGRATION_REASONS {
             metrics.migration_duration(reason);

@@ -76,6 +76,8 @@ pub struct Fact {
 pub enum NodeState {
     /// It waits for the other listed nodes, or for the cluster to take it in.
     Forming,
+    /// It reads its data, and is a member then.
+    Recovering,
     /// It is a member.
     Joined,
     /// The cluster will not have it; `reason` says why.
@@ -90,6 +92,7 @@ impl NodeState {
     pub fn name(self) -> &'static str {
         match self {
             Self::Forming => "forming",
+            Self::Recovering => "recovering",
             Self::Joined => "joined",
             Self::Refused => "refused",
             Self::Stopping => "stopping",

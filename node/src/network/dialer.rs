@@ -7,13 +7,16 @@ use tokio::time::{sleep, timeout};
 use tonic::Streaming;
 use tracing::{debug, info, warn};
 
-use crate::network::{
-    PeerSink, Shared,
-    backoff::Backoff,
-    lane::Lane,
-    peer::Peer,
-    session::{self, Outgoing, describe, first_hello},
-    transport::{client, endpoint},
+use crate::{
+    error::chain,
+    network::{
+        PeerSink, Shared,
+        backoff::Backoff,
+        lane::Lane,
+        peer::Peer,
+        session::{self, Outgoing, describe, first_hello},
+        transport::{client, endpoint},
+    },
 };
 
 /// Dials again and again, until this life of the peer is over or the network stops; a session that is up then ends
@@ -86,15 +89,4 @@ async fn hold<S: PeerSink>(shared: &Shared, peer: &Arc<Peer>, sink: &Arc<S>, str
     info!(peer = %peer.node, session, "session up");
     let why = session::run(open, incoming, shared.settings.silence).await;
     info!(peer = %peer.node, session, why, "session down");
-}
-
-/// An error with its causes: tonic's own text is only "transport error".
-pub(super) fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

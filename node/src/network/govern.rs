@@ -9,10 +9,12 @@ use crema_api::v1::{GovernReply, GovernRequest};
 use futures::future::BoxFuture;
 use tokio::time::timeout;
 
-use crate::network::{
-    dialer::chain,
-    session::describe,
-    transport::{client, endpoint},
+use crate::{
+    error::chain,
+    network::{
+        session::describe,
+        transport::{client, endpoint},
+    },
 };
 
 /// How long a connect may take.

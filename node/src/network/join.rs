@@ -47,6 +47,15 @@ pub struct Joiner {
     pub seeds: Vec<String>,
 }
 
+impl Joiner {
+    /// Whether a map says of the node what it says of itself. One that comes back with its data, at another address
+    /// perhaps, is to be known as it is now.
+    #[must_use]
+    pub fn is_known_to(&self, map: &ClusterMap) -> bool {
+        map.members.get(&self.node).is_some_and(|known| *known == Member { state: known.state, ..self.member.clone() })
+    }
+}
+
 /// Why a node can't join, ever.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum JoinError {
@@ -127,6 +136,9 @@ impl Course<'_> {
             return Some(Err(JoinError::FeatureLevel { uid, level, ours: SUPPORTED_LEVELS }));
         }
         let known = self.map.members.get(node).filter(|known| known.incarnation == member.incarnation)?;
+        if self.map.incarnation_of(*node).is_some() && !self.joiner.is_known_to(&self.map) {
+            return None;
+        }
         let retired =
             |state| Some(Err(JoinError::Retired { uid, node: *node, incarnation: member.incarnation, state }));
         match known.state {
@@ -145,8 +157,11 @@ impl Course<'_> {
             .filter(|(id, _)| **id != self.joiner.node && self.map.incarnation_of(**id).is_some())
             .map(|(id, member)| (*id, member.address.as_str()))
             .collect();
-        if let Some(address) = self.hint.take().and_then(|hint| living.get(&hint)) {
-            return (*address).to_owned();
+        match self.hint.take() {
+            // It leads, having come back with its data.
+            Some(hint) if hint == self.joiner.node => return self.joiner.member.address.clone(),
+            Some(hint) if living.contains_key(&hint) => return living[&hint].to_owned(),
+            Some(_) | None => {}
         }
         let all: Vec<&str> = living.into_values().chain(self.joiner.seeds.iter().map(String::as_str)).collect();
         self.turn += 1;

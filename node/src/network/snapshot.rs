@@ -19,9 +19,9 @@ use tokio::{
 use tonic::Streaming;
 
 use crate::{
+    error::chain,
     network::{
         NetworkSettings, PeerSink, Shared,
-        dialer::chain,
         peer::Peer,
         session::describe,
         transport::{client, endpoint},

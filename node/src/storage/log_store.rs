@@ -12,19 +12,30 @@ use crate::{
 /// The durable logs of this node's replicas.
 ///
 /// One handle belongs to one writer; a group's writes all go through the same handle while the process lives. After a write
-/// or sync that failed, and after a turn that did not fit, the store is poisoned: nothing is written any more, because what
-/// the disk holds is no longer known. A birth that is refused does no harm.
+/// or sync that failed, and after a request that did not fit, the store is poisoned: nothing is written any more, because
+/// what the disk holds is no longer known.
 pub trait LogStore: Send {
-    /// Makes a turn's requests durable, all or none of them; returns after the sync.
-    fn write(&mut self, batch: &[Persist]) -> Result<(), StoreError>;
+    /// Makes what one turn asks durable, or several turns that queued up, one behind the other: all or none of it, with
+    /// one sync, after which this returns.
+    ///
+    /// First come the ends of the `destroyed`: each deletes its group's log and leaves a tombstone, so that no id up to
+    /// this one ever begins here again (PROTOCOL 11). That works on damaged logs, and for a replica that was never here;
+    /// it does nothing when a later one is.
+    ///
+    /// Then the requests, in their order; a group may have several. One of a replica that is not here begins its life if
+    /// it has a [`Persist::reset`], its id is above every one that was ever held in the group, and no replica of the
+    /// group is here. One of a replica that this very call destroys is passed over: an earlier turn had asked for it.
+    fn commit(&mut self, destroyed: &[(GroupId, ReplicaId)], batch: &[Persist]) -> Result<(), StoreError>;
 
-    /// Begins the logs of new replicas, durably; all or none. Each id must be above every one that this node has held in
-    /// its group (PROTOCOL 11), and no replica of the group may be here.
-    fn create(&mut self, births: &[Birth]) -> Result<(), StoreError>;
+    /// [`commit`](Self::commit) of requests alone.
+    fn write(&mut self, batch: &[Persist]) -> Result<(), StoreError> {
+        self.commit(&[], batch)
+    }
 
-    /// Deletes the group's log and remembers in the same synced batch that `replica` has been here (PROTOCOL 11). Works on
-    /// damaged logs, and for a replica that was never here; does nothing when a later one is.
-    fn destroy(&mut self, group: GroupId, replica: ReplicaId) -> Result<(), StoreError>;
+    /// [`commit`](Self::commit) of one end alone.
+    fn destroy(&mut self, group: GroupId, replica: ReplicaId) -> Result<(), StoreError> {
+        self.commit(&[(group, replica)], &[])
+    }
 
     /// What this node holds or has held of each group, in their order.
     fn groups(&self) -> Vec<(GroupId, Holding)>;
@@ -33,21 +44,8 @@ pub trait LogStore: Send {
     fn holding(&self, group: GroupId) -> Option<Holding>;
 
     /// The whole log of the replica that is here; `None` when there is none. Each record is checked; a damaged log stays
-    /// damaged until it is destroyed.
+    /// damaged until it is destroyed. Not to be asked while the group is written to.
     fn load(&self, group: GroupId) -> Result<Option<RecoveredLog>, Damage>;
-}
-
-/// A replica that begins its life here.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Birth {
-    /// The group.
-    pub group: GroupId,
-    /// The life of that group.
-    pub generation: u64,
-    /// The new replica.
-    pub replica: ReplicaId,
-    /// Its log starts after this point.
-    pub base: SnapshotPoint,
 }
 
 /// A replica's log as the disk has it.

@@ -11,6 +11,6 @@ pub mod log_store;
 pub mod rocks;
 
 pub use self::checkpoints::{CheckpointConfig, CheckpointManager};
-pub use self::log_store::{Birth, Damage, Holding, LogStore, RecoveredLog, StoreError};
+pub use self::log_store::{Damage, Holding, LogStore, RecoveredLog, StoreError};
 #[cfg(feature = "rocksdb")]
 pub use self::rocks::{Claim, Identity, LogOptions, RocksLane, RocksLogs};

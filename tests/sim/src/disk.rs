@@ -105,9 +105,12 @@ impl Disk {
 
     /// A whole checkpoint is in its place. Says whether it still was to be.
     pub fn publish(&mut self, group: GroupId, replica: ReplicaId, point: SnapshotPoint) -> bool {
-        let Some((_, bytes)) = self.making.remove(&(group, replica)).filter(|(made, _)| *made == point) else {
+        let id = (group, replica);
+        // Meanwhile it may have been given up for another one.
+        if self.making.get(&id).is_none_or(|(made, _)| *made != point) {
             return false;
-        };
+        }
+        let Some((_, bytes)) = self.making.remove(&id) else { return false };
         self.put(group, point.index, bytes);
         true
     }
@@ -177,7 +180,7 @@ impl Disk {
     }
 
     fn append(&mut self, persist: Persist) {
-        let Persist { group, replica, reset, entries, hard_state, truncate_to } = persist;
+        let Persist { group, replica, generation: _, reset, entries, hard_state, truncate_to } = persist;
         self.hold(group, replica);
         if let Some(base) = reset
             && let Some(bytes) = self.received.remove(&(group, base.index))

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crema::{
+    checkpoint::{Compression, Triggers},
     cluster::map::ClusterMap,
     faults::Faults,
     machine::model::ModelStore,
@@ -207,6 +208,8 @@ impl Host {
                 capture_step: plan.capture_step,
                 ..Limits::default()
             },
+            checkpoints: Triggers { log_entries: plan.log_entries as u64, ..Triggers::default() },
+            compression: Compression::default(),
             seed: seed ^ (place as u64) << 48 ^ (self.lives as u64) << 40,
             durable: plan.durable,
             boot: self.boot,

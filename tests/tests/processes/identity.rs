@@ -7,7 +7,7 @@ use crema_tests::{
 };
 
 /// The incarnation that a node shows in `/status`.
-fn incarnation(node: &Node) -> Option<String> {
+pub(crate) fn incarnation(node: &Node) -> Option<String> {
     Some(node.status()?.pointer("/node/incarnation")?.as_str()?.to_owned())
 }
 
@@ -29,7 +29,7 @@ fn restarted_memory_node_comes_back_as_a_new_incarnation() {
 }
 
 /// The cluster that a node belongs to, in `/status`.
-fn cluster_uid(node: &Node) -> Option<String> {
+pub(crate) fn cluster_uid(node: &Node) -> Option<String> {
     Some(node.status()?.pointer("/node/cluster_uid")?.as_str()?.to_owned())
 }
 

@@ -5,7 +5,9 @@
 mod abuse;
 mod crashes;
 mod ctl;
+mod datadir;
 mod dev;
+mod durability;
 mod examples;
 mod failover;
 mod flags;

@@ -15,7 +15,7 @@ pub(super) struct Disk {
 
 impl Disk {
     fn sync(&mut self, persist: Persist) {
-        let Persist { group: _, replica: _, reset, entries, hard_state, truncate_to } = persist;
+        let Persist { group: _, replica: _, generation: _, reset, entries, hard_state, truncate_to } = persist;
         if let Some(base) = reset {
             self.log = DiskLog { base, entries: Vec::new(), hard_state: self.log.hard_state.take() };
         }

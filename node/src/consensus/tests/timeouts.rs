@@ -8,7 +8,7 @@ fn asks(seed: u64, replica: u64, ticks: usize) -> Vec<usize> {
     let mut asks = Vec::new();
     for tick in 1..=ticks {
         replica.tick();
-        while let Some(output) = replica.poll(Timestamp(1)) {
+        while let Some(output) = replica.poll(Some(Timestamp(1))) {
             if !output.messages.is_empty() {
                 asks.push(tick);
             }

@@ -2,7 +2,7 @@
 
 use std::{cmp::Reverse, collections::BTreeMap};
 
-use super::{Group, Node, group::Env};
+use super::{Group, Node, group::Env, snapshot::Capture};
 use crate::{
     machine::store::EntryStore,
     types::{GroupId, NodeId, Now, ReplicaId},
@@ -18,15 +18,17 @@ impl<S: EntryStore> Node<S> {
         self.dispatch(now, id);
         let state = self.with_group(now, id, |group, env| {
             group.advance(env);
-            (group.health.is_serving(), group.is_capturing())
+            (group.health.is_serving(), group.capture(env))
         });
         self.settle(id);
-        if let Some((serving, capturing)) = state {
+        if let Some((serving, capture)) = state {
             if !serving {
                 self.with_group(now, id, |group, env| group.hand_back_reads(env));
             }
-            if capturing {
-                self.capturing.insert(id);
+            match capture {
+                Capture::None => {}
+                Capture::GoesOn => _ = self.capturing.insert(id),
+                Capture::Waits => _ = self.paused.insert(id),
             }
         }
         self.note_leadership(id);
@@ -43,15 +45,15 @@ impl<S: EntryStore> Node<S> {
         id: GroupId,
         f: impl FnOnce(&mut Group<S>, &mut Env<'_>) -> T,
     ) -> Option<T> {
-        let Self { groups, clock, out, config, tick, map, .. } = self;
+        let Self { groups, clock, out, config, tick, map, checkpoint_room, .. } = self;
         let group = groups.get_mut(&id)?;
-        Some(f(group, &mut Env { now, tick: *tick, config, map, clock, out }))
+        Some(f(group, &mut Env { now, tick: *tick, config, map, clock, checkpoint_room: *checkpoint_room, out }))
     }
 
     pub(super) fn on_tick(&mut self, now: Now) {
         self.tick += 1;
-        let Self { groups, clock, out, config, tick, map, dirty, awake, beds, .. } = self;
-        let mut env = Env { now, tick: *tick, config, map, clock, out };
+        let Self { groups, clock, out, config, tick, map, dirty, awake, beds, checkpoint_room, .. } = self;
+        let mut env = Env { now, tick: *tick, config, map, clock, checkpoint_room: *checkpoint_room, out };
         // Most of a thousand groups sleep. Sleeping leaders mind their keys' deadlines only now and then.
         let mut ids: Vec<GroupId> = awake.iter().copied().collect();
         if tick.is_multiple_of(DEADLINE_TICKS) {
@@ -62,6 +64,7 @@ impl<S: EntryStore> Node<S> {
                 dirty.insert(id);
             }
         }
+        self.look_for_checkpoints();
         self.expire_forwards(now);
         self.expire_parked(now);
         self.dirty.extend(self.routes.waiting());

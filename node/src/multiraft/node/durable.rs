@@ -5,11 +5,11 @@
 
 use std::collections::VecDeque;
 
-use super::{Node, group::Group};
+use super::Node;
 use crate::{
     consensus::Persist,
     machine::store::EntryStore,
-    types::{GroupId, LogIndex, Now, ReplicaId},
+    types::{GroupId, Now, ReplicaId},
 };
 
 /// What one turn asks to be made durable: all of it with one sync, and in the order of the fields.
@@ -107,18 +107,5 @@ impl<S: EntryStore> Node<S> {
         self.governor = None;
         self.failed = Some(reason);
         self.park_bounced();
-    }
-
-    pub(super) fn on_checkpointed(&mut self, id: GroupId, replica: ReplicaId, index: LogIndex) {
-        if let Some(group) = self.groups.get_mut(&id).filter(|group| group.own() == replica) {
-            group.on_checkpointed(index);
-            self.dirty.insert(id);
-        }
-    }
-}
-
-impl<S: EntryStore> Group<S> {
-    fn on_checkpointed(&mut self, index: LogIndex) {
-        self.checkpoints.published(index);
     }
 }

@@ -36,6 +36,8 @@ pub(super) struct Env<'a> {
     pub(super) config: &'a NodeConfig,
     pub(super) map: &'a ClusterMap,
     pub(super) clock: &'a mut ClockTable,
+    /// Whether checkpoints may go on.
+    pub(super) checkpoint_room: bool,
     pub(super) out: &'a mut Out,
 }
 

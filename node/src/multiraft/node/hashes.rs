@@ -23,6 +23,9 @@ const KEPT_INDEXES: usize = 8;
 /// majority. Of two voters one that is damaged is enough.
 pub const NO_MAJORITY: &str = "no two replicas agree on the state";
 
+/// Why a replica with a disk stops whose state differs from that of a majority.
+pub const IN_THE_MINORITY: &str = "its state differs from that of a majority";
+
 /// Whether a replica may be believed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Health {
@@ -66,7 +69,8 @@ impl Health {
 pub(super) struct Hashes {
     /// Those of both halves of a joint configuration.
     voters: BTreeSet<ReplicaId>,
-    /// Those that have said that they are corrupt. None of them gets well: another replica takes its place, some day.
+    /// Those that have said that they are corrupt. Without a disk none of them gets well: another replica takes its place,
+    /// some day.
     corrupt: BTreeSet<ReplicaId>,
     reports: BTreeMap<LogIndex, BTreeMap<ReplicaId, u128>>,
 }
@@ -97,6 +101,12 @@ impl Hashes {
         while self.reports.len() > KEPT_INDEXES {
             self.reports.pop_first();
         }
+    }
+
+    /// Whether the voters who are not known to be corrupt are a majority of all, without this one.
+    fn is_majority_without(&self, own: ReplicaId) -> bool {
+        let left = self.voters.difference(&self.corrupt).filter(|voter| **voter != own).count();
+        left * 2 > self.voters.len()
     }
 
     fn verdict(&self, index: LogIndex, own: ReplicaId) -> Verdict {
@@ -158,6 +168,8 @@ impl<S: EntryStore> Group<S> {
             self.hashes.corrupt.insert(from);
         } else {
             let Ok(hash) = <[u8; 16]>::try_from(report.hash.as_ref()) else { return };
+            // Its process has ended, and another one goes on from what its disk has.
+            self.hashes.corrupt.remove(&from);
             self.hashes.note(index, from, u128::from_be_bytes(hash));
         }
         self.judge(index, env);
@@ -173,6 +185,9 @@ impl<S: EntryStore> Group<S> {
         };
         match verdict {
             Verdict::Open => {}
+            Verdict::Corrupt if env.config.durable && self.hashes.is_majority_without(self.own()) => {
+                self.give_up(index, env);
+            }
             Verdict::Corrupt => self.note_corrupt(index, env),
             Verdict::NoMajority => {
                 let reason = format!("{}: {NO_MAJORITY} at entry {index}", self.id);
@@ -189,6 +204,16 @@ impl<S: EntryStore> Group<S> {
         self.tell_hash(index, None, env);
         self.offer_no_snapshot();
         self.hand_back_writes(env);
+    }
+
+    /// A replica with a disk may have published a checkpoint of its wrong state, and the next process would serve from
+    /// that. So all that it has on the disk goes at once, as if it were lost; without its log it can't vote either. The
+    /// others are a majority without it. (One whose capture shows its memory to be damaged has published nothing of that:
+    /// it stays, and a restart heals it.)
+    fn give_up(&mut self, index: LogIndex, env: &mut Env<'_>) {
+        self.tell_hash(index, None, env);
+        env.out.writes.destroy(self.id, self.own());
+        self.stop(format!("{}: {IN_THE_MINORITY} at entry {index}", self.id), env);
     }
 
     /// The planted fault "the leader's hash trusted".

@@ -120,6 +120,7 @@ impl<S: EntryStore> Node<S> {
         self.report.forget(id, group.told);
         self.report.used_bytes -= group.told.bytes;
         self.capturing.remove(&id);
+        self.paused.remove(&id);
         self.dirty.insert(id);
         let term = group.replica.standing().term;
         self.out.event(Event::Leader { group: id, leader, term, sole: false });

@@ -15,7 +15,7 @@ use std::{
 use crema_api::v1;
 
 use crate::{
-    checkpoint,
+    checkpoint::{self, Compression, Triggers},
     clock::ClockTable,
     cluster::{command::MetaCommand, map::ClusterMap},
     faults::Faults,
@@ -59,7 +59,7 @@ pub use self::{
     checkpoints::{CheckpointPiece, Piece},
     durable::PersistBatch,
     govern::Governing,
-    hashes::{Health, NO_MAJORITY},
+    hashes::{Health, IN_THE_MINORITY, NO_MAJORITY},
     out::{Effects, Event, SendSnapshot},
     recover::{Found, Restart, RestartedGroup},
     snapshot::ReceivedSnapshot,
@@ -167,6 +167,10 @@ pub struct NodeConfig {
     pub timings: Timings,
     /// Bounds.
     pub limits: Limits,
+    /// With a disk, when a checkpoint is due.
+    pub checkpoints: Triggers,
+    /// How checkpoints and snapshots are packed.
+    pub compression: Compression,
     /// Decides every draw.
     pub seed: u64,
     /// Whether it has a disk: [`Effects::persist`] is then made durable and confirmed by [`Input::Persisted`].
@@ -286,6 +290,15 @@ pub enum Input {
         /// The index of the checkpoint.
         index: LogIndex,
     },
+    /// A checkpoint is over, and there is no file of it: the disk is full, say. It is tried again after a while.
+    CheckpointFailed {
+        /// The group.
+        group: GroupId,
+        /// Its replica.
+        replica: ReplicaId,
+        /// The index that it was of.
+        index: LogIndex,
+    },
     /// What another worker of this node reports; only for the worker that holds the meta group.
     Report(v1::NodeReport),
 }
@@ -311,6 +324,10 @@ pub struct Node<S> {
     beds: Beds,
     /// Groups with a capture to go on with.
     capturing: BTreeSet<GroupId>,
+    /// Those whose capture waits for [`Self::checkpoint_room`].
+    paused: BTreeSet<GroupId>,
+    /// Whether what writes the checkpoints takes more.
+    checkpoint_room: bool,
     /// Groups whose status may have changed since it was last told.
     touched: BTreeSet<GroupId>,
     /// Groups whose leader here has something to bring about: it is looked at with each beat.
@@ -336,7 +353,7 @@ impl<S: EntryStore> Node<S> {
         map: Arc<ClusterMap>,
         make_store: impl FnMut(GroupId) -> S + Send + 'static,
     ) -> Self {
-        let restart = Restart { birth: map.clone(), groups: BTreeMap::new(), held: BTreeMap::new() };
+        let restart = Restart::fresh(map.clone());
         Self::restart(config, map, restart, make_store)
     }
 
@@ -352,6 +369,9 @@ impl<S: EntryStore> Node<S> {
         let ids: Vec<GroupId> = map.groups.keys().copied().filter(|group| config.lanes.owns(*group)).collect();
         let mut out = Out::new(config.node);
         let recover::Replicas { groups, held } = recover::replicas(&config, &map, restart, &mut make_store, &mut out);
+        for group in groups.values().filter(|group| !group.health.is_serving()) {
+            out.event(Event::Health { group: group.id, health: group.health.clone() });
+        }
         // Nobody's operations go into the meta group.
         let shards = ids.iter().filter(|id| id.shard().is_some());
         let routes = shards.map(|id| (*id, Route::new(Route::members(config.node, &map, &map.groups[id])))).collect();
@@ -362,6 +382,8 @@ impl<S: EntryStore> Node<S> {
             held,
             beds: Beds::default(),
             capturing: BTreeSet::new(),
+            paused: BTreeSet::new(),
+            checkpoint_room: true,
             touched: BTreeSet::new(),
             unsteady: BTreeSet::new(),
             report: Report::default(),
@@ -404,6 +426,7 @@ impl<S: EntryStore> Node<S> {
             Input::Persisted { number } => self.on_persisted(number),
             Input::PersistFailed { reason } => self.on_persist_failed(now, &reason),
             Input::Checkpointed { group, replica, index } => self.on_checkpointed(group, replica, index),
+            Input::CheckpointFailed { group, replica, index } => self.on_checkpoint_failed(group, replica, index),
             Input::Report(report) => self.on_report(now, self.config.node, report),
         }
     }

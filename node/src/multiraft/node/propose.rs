@@ -135,7 +135,7 @@ impl<S: EntryStore> Group<S> {
         }
         let Some(machine) = self.machine() else { return false };
         let expirations = machine.expirations();
-        let next = env.clock.peek(self.last_stamp, env.now);
+        let Some(next) = env.clock.peek(self.last_stamp, env.now) else { return false };
         let asked = self.reads.stamp_wanted.is_some_and(|at| machine.log_time() < at && at <= next);
         let expired = self.reads.reap_tick <= env.tick && machine.next_deadline().is_some_and(|at| at <= next);
         if expired {
@@ -153,7 +153,8 @@ impl<S: EntryStore> Group<S> {
     /// The next deadline of a key, for the leader's timer.
     pub(super) fn deadline_due(&self, env: &Env<'_>) -> bool {
         let Some(deadline) = self.machine().and_then(|machine| machine.next_deadline()) else { return false };
-        self.reads.reap_tick <= env.tick && deadline <= env.clock.peek(self.last_stamp, env.now)
+        let next = env.clock.peek(self.last_stamp, env.now);
+        self.reads.reap_tick <= env.tick && next.is_some_and(|next| deadline <= next)
     }
 
     /// Above 110 % of its capacity a shard takes no growth (PROTOCOL 8).

@@ -34,6 +34,14 @@ pub struct Restart<S> {
     pub held: BTreeMap<GroupId, ReplicaId>,
 }
 
+impl<S> Restart<S> {
+    /// Nothing yet: this life begins with the map.
+    #[must_use]
+    pub fn fresh(map: Arc<ClusterMap>) -> Self {
+        Self { birth: map, groups: BTreeMap::new(), held: BTreeMap::new() }
+    }
+}
+
 /// One replica as a disk has it.
 pub struct RestartedGroup<S> {
     /// Its id.
@@ -216,6 +224,8 @@ pub(super) fn replicas<S: EntryStore>(
             }
             tracing::info!(group = %id, %replica, "a replica on the disk has left this node meanwhile");
             out.writes.destroy(id, replica);
+            // Its state was read, and must not be read from.
+            out.destroyed(id);
         }
         let Some(at) = at else { continue };
         let group = match held.get(&id) {

@@ -83,6 +83,15 @@ struct Capturing {
     target: Target,
 }
 
+/// Whether a group has a capture.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Capture {
+    None,
+    GoesOn,
+    /// For room where checkpoints are written.
+    Waits,
+}
+
 /// Where a capture goes.
 pub(super) enum Target {
     /// To replicas that need it: all of it is kept.
@@ -132,6 +141,15 @@ impl<S: EntryStore> Group<S> {
         self.snapshots.capturing.is_some()
     }
 
+    /// Whether there is a capture, and whether it may make a step.
+    pub(super) fn capture(&self, env: &Env<'_>) -> Capture {
+        match self.snapshots.capturing.as_ref().map(|capturing| &capturing.target) {
+            None => Capture::None,
+            Some(Target::Disk) if !env.checkpoint_room => Capture::Waits,
+            Some(Target::Disk | Target::Peers(_)) => Capture::GoesOn,
+        }
+    }
+
     /// Begins, continues and ends captures; tells raft-rs what became of sends.
     pub(super) fn work_on_snapshot(&mut self, env: &mut Env<'_>) {
         for peer in std::mem::take(&mut self.snapshots.unreachable) {
@@ -141,8 +159,14 @@ impl<S: EntryStore> Group<S> {
             self.replica.report_snapshot(peer, false);
         }
         self.drop_unused_offer();
-        if self.replica.wants_snapshot() && !self.is_capturing() && self.health.is_serving() {
-            self.begin_capture(Target::Peers(Vec::new()), env);
+        if self.replica.wants_snapshot() && self.health.is_serving() {
+            // Nobody waits for a disk that takes nothing.
+            if self.capture(env) == Capture::Waits {
+                self.abandon_checkpoint(env);
+            }
+            if !self.is_capturing() {
+                self.begin_capture(Target::Peers(Vec::new()), env);
+            }
         }
         self.continue_capture(env);
     }
@@ -167,15 +191,20 @@ impl<S: EntryStore> Group<S> {
 
     /// A checkpoint that is not whole yet will never be.
     pub(super) fn abandon_checkpoint(&mut self, env: &mut Env<'_>) {
-        let Some(capturing) = self.snapshots.capturing.take_if(|capturing| matches!(capturing.target, Target::Disk))
-        else {
-            return;
-        };
-        self.checkpoints.writing = None;
-        self.write_checkpoint(capturing.point, Piece::Abandon, env);
+        if let Some(point) = self.cancel_checkpoint() {
+            self.checkpoints.writing = None;
+            self.write_checkpoint(point, Piece::Abandon, env);
+        }
+    }
+
+    /// Ends a capture for the disk.
+    pub(super) fn cancel_checkpoint(&mut self) -> Option<SnapshotPoint> {
+        let for_disk = |capturing: &mut Capturing| matches!(capturing.target, Target::Disk);
+        let Capturing { point, .. } = self.snapshots.capturing.take_if(for_disk)?;
         if let Some(machine) = self.machine_mut() {
             machine.cancel_capture();
         }
+        Some(point)
     }
 
     pub(super) fn begin_capture(&mut self, mut target: Target, env: &mut Env<'_>) {
@@ -190,11 +219,11 @@ impl<S: EntryStore> Group<S> {
         if let State::Shard(machine) = &mut self.state {
             machine.begin_capture();
         }
-        let (encoder, first) = Encoder::new(&head);
+        let (encoder, first) = Encoder::with_compression(&head, env.config.compression);
         match &mut target {
             Target::Peers(chunks) => chunks.push(first),
             Target::Disk => {
-                self.checkpoints.writing = Some(point);
+                self.checkpoints.begin(point, env.tick);
                 self.write_checkpoint(point, Piece::Begin(first), env);
             }
         }
@@ -225,8 +254,9 @@ impl<S: EntryStore> Group<S> {
 
     fn continue_capture(&mut self, env: &mut Env<'_>) {
         let step = self.limits.capture_step;
-        if self.snapshots.capturing.is_none() {
-            return;
+        match self.capture(env) {
+            Capture::None | Capture::Waits => return,
+            Capture::GoesOn => {}
         }
         let (entries, last) = match &mut self.state {
             State::Meta(_) => (Vec::new(), true),

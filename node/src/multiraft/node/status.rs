@@ -51,6 +51,8 @@ pub struct GroupStatus {
     pub last: LogIndex,
     /// The log before this is gone.
     pub truncated: LogIndex,
+    /// With a disk, the index of its newest checkpoint; where its log began, when there is none yet.
+    pub checkpoint_index: LogIndex,
     /// Who votes.
     pub voters: Vec<ReplicaId>,
     /// Who learns.
@@ -110,6 +112,7 @@ impl<S: EntryStore> Group<S> {
             applied: self.applied(),
             last: standing.last,
             truncated: self.replica.truncated_to(),
+            checkpoint_index: self.checkpoints.newest(),
             voters: ids(conf.voters),
             learners: ids(conf.learners),
             matches,

@@ -33,6 +33,8 @@ struct Cluster {
     sessions: BTreeMap<(NodeId, NodeId), u64>,
     /// A node whose wall clock is ahead.
     ahead: Option<(NodeId, u64)>,
+    /// What went from the disks.
+    destroyed: Vec<(NodeId, GroupId, ReplicaId)>,
 }
 
 fn member(node: u64, life: u128) -> Member {
@@ -47,20 +49,25 @@ fn member(node: u64, life: u128) -> Member {
     }
 }
 
-fn core(node: u64, life: u128, limits: Limits, map: Arc<ClusterMap>) -> Node<ModelStore> {
-    let config = NodeConfig {
+fn config(node: u64, life: u128, limits: Limits) -> NodeConfig {
+    NodeConfig {
         node: NodeId(node),
         incarnation: Incarnation(life),
         lanes: Lanes::ALL,
         timings: Timings::default(),
         limits,
+        checkpoints: Triggers::default(),
+        compression: Compression::default(),
         seed: 1,
         durable: false,
         boot: 0,
         admission: Admission::default(),
         faults: Faults::none(),
-    };
-    Node::new(config, map, |_| ModelStore::new())
+    }
+}
+
+fn core(node: u64, life: u128, limits: Limits, map: Arc<ClusterMap>) -> Node<ModelStore> {
+    Node::new(config(node, life, limits), map, |_| ModelStore::new())
 }
 
 fn map(nodes: u64, settings: SharedSettings) -> ClusterMap {
@@ -98,7 +105,10 @@ impl Cluster {
     fn new(count: u64, limits: Limits, settings: SharedSettings) -> Self {
         let map = Arc::new(map(count, settings));
         let node = |id: u64| (NodeId(id), core(id, u128::from(id) + 100, limits, map.clone()));
-        let nodes = (1..=count).map(node).collect();
+        Self::of((1..=count).map(node).collect(), limits)
+    }
+
+    fn of(nodes: BTreeMap<NodeId, Node<ModelStore>>, limits: Limits) -> Self {
         let now = Now { wall: Timestamp(1_000_000), mono_ms: 1_000 };
         let mut cluster = Self {
             nodes,
@@ -111,6 +121,7 @@ impl Cluster {
             next_ticket: 0,
             sessions: BTreeMap::new(),
             ahead: None,
+            destroyed: Vec::new(),
         };
         let ids: Vec<NodeId> = cluster.nodes.keys().copied().collect();
         for a in &ids {
@@ -159,7 +170,10 @@ impl Cluster {
                 let now = self.now_at(from);
                 let Some(node) = self.nodes.get_mut(&from) else { continue };
                 let effects = node.turn(now);
-                more |= effects.more;
+                more |= effects.more || effects.persist.is_some();
+                let gone = effects.persist.iter().flat_map(|batch| &batch.destroyed);
+                self.destroyed.extend(gone.map(|(group, replica)| (from, *group, *replica)));
+                durable::perform(node, now, effects.persist, effects.checkpoints);
                 self.replies.extend(effects.replies);
                 self.governed.extend(effects.governed);
                 frames.extend(effects.frames.into_iter().map(|(to, frame)| (from, to, frame)));

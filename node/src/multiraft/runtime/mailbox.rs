@@ -12,7 +12,7 @@ use crate::{
     error::Error,
     machine::command::{Op, Outcome},
     multiraft::{govern::GovernError, node::ReceivedSnapshot},
-    types::{GroupId, NodeId, ReplicaId},
+    types::{GroupId, LogIndex, NodeId, ReplicaId},
 };
 
 /// Operations (and KiB of them) that clients may have under way at one worker.
@@ -76,6 +76,23 @@ pub(super) enum Mail {
     Govern(Petition),
     /// To the worker of the meta group.
     Report(v1::NodeReport),
+    /// From the disk's threads, as the inputs of these names.
+    Persisted {
+        number: u64,
+    },
+    PersistFailed {
+        reason: String,
+    },
+    Checkpointed {
+        group: GroupId,
+        replica: ReplicaId,
+        index: LogIndex,
+    },
+    CheckpointFailed {
+        group: GroupId,
+        replica: ReplicaId,
+        index: LogIndex,
+    },
     Stop,
 }
 

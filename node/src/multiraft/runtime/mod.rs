@@ -4,11 +4,12 @@
 //! thread that touches them, so the hot path takes no lock. Clients come in through [`RuntimeHandle`], peers through
 //! the network's sink; both are held back by permits, never by an unbounded queue.
 
-use std::{sync::Arc, thread::JoinHandle, time::Duration};
+use std::{io, sync::Arc, thread::JoinHandle, time::Duration};
 
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    checkpoint::{Compression, Triggers},
     cluster::map::ClusterMap,
     error::Error,
     faults::Faults,
@@ -17,12 +18,13 @@ use crate::{
         command::{Op, Outcome},
         store::EntryStore,
     },
-    multiraft::node::{Admission, Event, Lanes, Limits, Node, NodeConfig, Timings, lane_of},
+    multiraft::node::{Admission, Event, Lanes, Limits, Node, NodeConfig, Restart, Timings, lane_of},
     network::{Network, NetworkSettings, PeerDoor, PeerHandle},
     types::{GroupId, Incarnation, NodeId, ShardId},
 };
 
 mod board;
+mod disk;
 mod govern;
 mod mailbox;
 mod outlets;
@@ -30,8 +32,12 @@ mod sink;
 mod wall;
 mod worker;
 
-pub use self::board::Board;
+pub use self::{
+    board::Board,
+    disk::{Disk, DiskBoard, DiskCounts},
+};
 use self::{
+    disk::{Journal, Listeners},
     mailbox::{Mail, Mailbox, Submission},
     outlets::Outlets,
     sink::Sink,
@@ -52,8 +58,14 @@ pub struct RuntimeConfig {
     pub timings: Timings,
     /// Bounds of a group's memory.
     pub limits: Limits,
+    /// When a checkpoint is due; without a disk there are none.
+    pub checkpoints: Triggers,
+    /// How the entries of checkpoints and snapshots are packed.
+    pub compression: Compression,
     /// Decides the election timeouts.
     pub seed: u64,
+    /// Unlike that of any earlier process in this life.
+    pub boot: u64,
     /// Whom this node lets in while it leads the meta group.
     pub admission: Admission,
     /// The peer network.
@@ -75,6 +87,7 @@ pub struct RuntimeHandle {
     clock: Clock,
     peers: PeerHandle,
     newest_map: watch::Receiver<Arc<ClusterMap>>,
+    disk: Option<Arc<DiskBoard>>,
 }
 
 /// Where the stores of shards come from, and where their readers go with them. Called by worker threads.
@@ -90,19 +103,26 @@ pub trait Stores: Send + Sync + 'static {
 }
 
 impl Runtime {
-    /// Starts the workers and the peer network. Events go to the receiver, which may lag; the newest state of each
-    /// shard is always on the [`Board`]. Call within a tokio runtime.
+    /// Starts the workers and the peer network, from what the disk has if there is one. Events go to the receiver, which
+    /// may lag; the newest state of each shard is always on the [`Board`]. Call within a tokio runtime.
+    ///
+    /// # Errors
+    /// When the system gives no thread.
     pub fn start<T: Stores>(
         config: RuntimeConfig,
         map: &ClusterMap,
         door: &PeerDoor,
         stores: Arc<T>,
-    ) -> (Self, mpsc::Receiver<Event>) {
+        disk: Option<Disk<T::Store>>,
+    ) -> io::Result<(Self, mpsc::Receiver<Event>)> {
         let clock = Clock::start();
         let board = Arc::new(Board::new(map, config.workers));
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox::mailbox()).unzip();
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
-        let sink = Arc::new(Sink::new(mailboxes.clone()));
+        let tell = Listeners { mailboxes: mailboxes.clone(), board: Arc::default() };
+        let received = disk.as_ref().map(|disk| (disk.checkpoints.clone(), tell.clone()));
+        let disk_board = disk.as_ref().map(|_| tell.board.clone());
+        let sink = Arc::new(Sink::new(mailboxes.clone(), received));
         let network = Network::start(map, config.node, config.incarnation, config.network.clone(), door, sink);
         let peers = network.handle();
         let (events, receiver) = mpsc::channel(EVENTS);
@@ -118,17 +138,19 @@ impl Runtime {
             stores,
             clock: clock.clone(),
         });
-        let threads = inboxes.into_iter().zip(0..).map(|(inbox, number)| {
+        let parts = disk::parts(disk, config.workers, &map, tell)?;
+        let start = |((inbox, number), (restart, journal)): ((_, u32), (Restart<T::Store>, Option<Journal>))| {
             let stores = outlets.stores.clone();
-            let node = Node::new(config.of_worker(number), map.clone(), move |group| stores.make(group));
-            let worker = Worker::new(number, node, inbox, outlets.clone());
+            let config = config.of_worker(number, journal.is_some());
+            let node = Node::restart(config, map.clone(), restart, move |group| stores.make(group));
+            let worker = Worker::new(number, node, inbox, outlets.clone(), journal);
             let thread = std::thread::Builder::new().name(format!("shards-{number}"));
-            thread.spawn(move || worker.run()).expect("the system gives no thread for a worker")
-        });
-        let threads = threads.collect();
-        let handle = RuntimeHandle { mailboxes, board, clock, peers, newest_map };
+            thread.spawn(move || worker.run())
+        };
+        let threads = inboxes.into_iter().zip(0..).zip(parts).map(start).collect::<io::Result<_>>()?;
+        let handle = RuntimeHandle { mailboxes, board, clock, peers, newest_map, disk: disk_board };
         door.set_governor(Arc::new(handle.clone()));
-        (Self { handle, network, threads }, receiver)
+        Ok((Self { handle, network, threads }, receiver))
     }
 
     /// A way in.
@@ -152,16 +174,18 @@ impl Runtime {
 }
 
 impl RuntimeConfig {
-    fn of_worker(&self, worker: u32) -> NodeConfig {
+    fn of_worker(&self, worker: u32, durable: bool) -> NodeConfig {
         NodeConfig {
             node: self.node,
             incarnation: self.incarnation,
             lanes: Lanes { worker, workers: self.workers },
             timings: self.timings,
             limits: self.limits,
+            checkpoints: self.checkpoints,
+            compression: self.compression,
             seed: self.seed,
-            durable: false,
-            boot: 0,
+            durable,
+            boot: self.boot,
             admission: self.admission.clone(),
             faults: Faults::none(),
         }
@@ -181,6 +205,12 @@ impl RuntimeHandle {
     #[must_use]
     pub fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// What the disk's threads do; `None` without a disk.
+    #[must_use]
+    pub fn disk(&self) -> Option<&DiskBoard> {
+        self.disk.as_deref()
     }
 
     /// The peer streams.

@@ -5,24 +5,31 @@ use std::{future::Future, sync::Arc};
 use bytes::Bytes;
 use crema_api::v1::{Frame, RaftMessage};
 
-use super::mailbox::{Mail, Mailbox};
+use super::{
+    disk::Listeners,
+    mailbox::{Mail, Mailbox},
+};
 use crate::{
     checkpoint::{Decoder, Head, Part},
     cluster::ClusterMap,
+    error::chain,
     machine::store::Entry,
     multiraft::node::{ReceivedSnapshot, lane_of},
     network::PeerSink,
-    types::{GroupId, NodeId},
+    storage::{CheckpointManager, checkpoints::CheckpointId},
+    types::{GroupId, NodeId, ReplicaId},
 };
 
 /// The network's way to the workers.
 pub(super) struct Sink {
     mailboxes: Arc<[Mailbox]>,
+    /// With a disk: where snapshots go before a worker hears of them (PROTOCOL 20).
+    disk: Option<(CheckpointManager, Listeners)>,
 }
 
 impl Sink {
-    pub(super) fn new(mailboxes: Arc<[Mailbox]>) -> Self {
-        Self { mailboxes }
+    pub(super) fn new(mailboxes: Arc<[Mailbox]>, disk: Option<(CheckpointManager, Listeners)>) -> Self {
+        Self { mailboxes, disk }
     }
 
     fn worker_of(&self, group: u32) -> usize {
@@ -95,9 +102,17 @@ impl PeerSink for Sink {
         bytes: Vec<Bytes>,
     ) -> impl Future<Output = Result<(), String>> + Send {
         let mailbox = self.mailboxes[self.worker_of(message.group)].clone();
+        let disk = self.disk.clone();
         async move {
-            let decoded = tokio::task::spawn_blocking(move || decode(&bytes)).await;
-            let (head, entries) = decoded.map_err(|error| error.to_string())??;
+            let to = (GroupId(message.group), ReplicaId(message.to));
+            let taken = tokio::task::spawn_blocking(move || {
+                let (head, entries) = decode(&bytes)?;
+                if let Some((checkpoints, tell)) = disk {
+                    publish(&checkpoints, &tell, to, &head, &bytes)?;
+                }
+                Ok::<_, String>((head, entries))
+            });
+            let (head, entries) = taken.await.map_err(|error| error.to_string())??;
             mailbox.send(Mail::Snapshot(Box::new(ReceivedSnapshot { from: peer, message, head, entries })));
             Ok(())
         }
@@ -106,6 +121,30 @@ impl PeerSink for Sink {
     fn map(&self, map: ClusterMap) {
         self.mailboxes[self.worker_of(GroupId::META.0)].send(Mail::Map(Arc::new(map)));
     }
+}
+
+/// Makes a snapshot that came in the replica's newest checkpoint. It holds nothing but what is committed, so it does no
+/// harm if the replica has no use for it any more.
+fn publish(
+    checkpoints: &CheckpointManager,
+    tell: &Listeners,
+    (group, replica): (GroupId, ReplicaId),
+    head: &Head,
+    chunks: &[Bytes],
+) -> Result<(), String> {
+    let id = CheckpointId { group, replica, index: head.index() };
+    let publish = || {
+        let mut draft = checkpoints.begin(id)?;
+        chunks.iter().try_for_each(|chunk| draft.write(chunk))?;
+        draft.publish()
+    };
+    publish().map(drop).map_err(|error| {
+        let reason = chain(&error);
+        if error.is_fatal() {
+            tell.fail(&reason);
+        }
+        reason
+    })
 }
 
 /// Checks and unpacks a snapshot, away from the workers.

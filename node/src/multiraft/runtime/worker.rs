@@ -12,6 +12,7 @@ use tokio::sync::{OwnedSemaphorePermit, oneshot};
 
 use super::{
     Stores,
+    disk::Journal,
     mailbox::{Mail, Petition, Submission},
     outlets::Outlets,
 };
@@ -54,6 +55,8 @@ pub(super) struct Worker<T: Stores> {
     last_ticket: u64,
     /// The sessions as the core knows them: what it says belongs to these.
     sessions: HashMap<NodeId, u64>,
+    /// With a disk.
+    journal: Option<Journal>,
     stopping: bool,
 }
 
@@ -64,7 +67,13 @@ struct Waiting {
 }
 
 impl<T: Stores> Worker<T> {
-    pub(super) fn new(number: u32, node: Node<T::Store>, inbox: Receiver<Mail>, outlets: Arc<Outlets<T>>) -> Self {
+    pub(super) fn new(
+        number: u32,
+        node: Node<T::Store>,
+        inbox: Receiver<Mail>,
+        outlets: Arc<Outlets<T>>,
+        journal: Option<Journal>,
+    ) -> Self {
         let tick = Duration::from_millis(node.timings().tick_ms);
         Self {
             number,
@@ -77,6 +86,7 @@ impl<T: Stores> Worker<T> {
             petitions: HashMap::new(),
             last_ticket: 0,
             sessions: HashMap::new(),
+            journal,
             stopping: false,
         }
     }
@@ -92,12 +102,18 @@ impl<T: Stores> Worker<T> {
                 // only because we were.
                 next_tick = (next_tick + self.tick).max(Instant::now());
             }
+            if let Some(journal) = &self.journal {
+                self.node.set_checkpoint_room(journal.has_room());
+            }
             let effects = self.node.turn(now);
             more = effects.more;
             self.perform(now, effects);
             self.outlets.board.count_turn(self.number);
         }
         self.abandon();
+        if let Some(journal) = self.journal.take() {
+            journal.close();
+        }
     }
 
     /// Takes in what has come; waits for it until the next tick, unless there is more to do anyway.
@@ -151,6 +167,10 @@ impl<T: Stores> Worker<T> {
             Mail::Resign => Input::Resign,
             Mail::Map(map) => Input::Map(map),
             Mail::Report(report) => Input::Report(report),
+            Mail::Persisted { number } => Input::Persisted { number },
+            Mail::PersistFailed { reason } => Input::PersistFailed { reason },
+            Mail::Checkpointed { group, replica, index } => Input::Checkpointed { group, replica, index },
+            Mail::CheckpointFailed { group, replica, index } => Input::CheckpointFailed { group, replica, index },
             Mail::Govern(petition) => self.petition(petition),
         };
         self.node.input(now, input);
@@ -200,11 +220,9 @@ impl<T: Stores> Worker<T> {
     /// The order is a promise: a committed map is everywhere on this node before anything is acknowledged under it, and
     /// what has changed of a shard is noted before a frame leaves by which another node could go on from there.
     fn perform(&mut self, now: Now, effects: Effects) {
-        // Memory mode writes nothing.
-        debug_assert!(effects.persist.is_none() && effects.checkpoints.is_empty());
         let Effects {
-            persist: _,
-            checkpoints: _,
+            persist,
+            checkpoints,
             frames,
             replies,
             snapshots,
@@ -215,6 +233,11 @@ impl<T: Stores> Worker<T> {
             destroyed,
             more: _,
         } = effects;
+        if let Some(journal) = &mut self.journal {
+            // First, so that the disk works while the rest is done; nothing here has to wait for it.
+            persist.into_iter().for_each(|batch| journal.persist(batch));
+            checkpoints.into_iter().for_each(|piece| journal.checkpoint(piece));
+        }
         if let Some(map) = map {
             self.outlets.spread_map(self.number, &map);
         }

@@ -1,17 +1,17 @@
 //! One writer's way into the store: its batches are numbered, counted and marked.
 
-use std::sync::Arc;
+use std::sync::{Arc, atomic::Ordering};
 
 use rocksdb::WriteBatch;
 
 use super::{
-    Replica, Shared, options,
+    Shared, options,
     record::{self, Kind},
-    write,
+    write::{self, Weight},
 };
 use crate::{
     consensus::Persist,
-    storage::{Birth, Damage, Holding, LogStore, RecoveredLog, StoreError},
+    storage::{Damage, Holding, LogStore, RecoveredLog, StoreError},
     types::{GroupId, ReplicaId},
 };
 
@@ -37,7 +37,12 @@ impl Lane {
         batch.merge_cf(&meta, &count, record::number_record(Kind::LaneCount, &count, 1));
         let mut written = shared.write(batch, sync);
         if sync {
-            written = written.and_then(|()| shared.mark.set(self.id, self.number));
+            written = written.and_then(|()| shared.mark(self.id, self.number));
+        }
+        if written.is_ok()
+            && let Some(last) = shared.written.get(usize::from(self.id))
+        {
+            last.store(self.number, Ordering::SeqCst);
         }
         shared.or_poison(written)
     }
@@ -58,45 +63,30 @@ impl RocksLane {
     pub(super) fn lane_mut(&mut self) -> &mut Lane {
         &mut self.lane
     }
-
-    fn refuse_unless(&self, fits: Result<(), StoreError>) -> Result<(), StoreError> {
-        self.shared.check_poison()?;
-        fits
-    }
 }
 
 impl LogStore for RocksLane {
-    fn write(&mut self, batch: &[Persist]) -> Result<(), StoreError> {
+    fn commit(&mut self, destroyed: &[(GroupId, ReplicaId)], batch: &[Persist]) -> Result<(), StoreError> {
         self.shared.check_poison()?;
-        if batch.is_empty() {
+        // What does not fit is a bug, and some of it may be noted already: nothing can be trusted after it.
+        let turn = self.shared.or_poison(write::turn(&self.shared, destroyed, batch))?;
+        if turn.batch.is_empty() {
             return Ok(());
         }
-        // What does not fit is a bug, and some of it may be noted already: nothing can be trusted after it.
-        let turn = self.shared.or_poison(write::turn(&self.shared, batch))?;
-        let sync = self.shared.sync_writes && turn.must_sync;
+        let sync = match turn.weight {
+            Weight::CommitIndex => false,
+            Weight::Log => self.shared.sync_writes,
+            Weight::Life => true,
+        };
         self.lane.commit(&self.shared, turn.batch, sync)
     }
 
-    fn create(&mut self, births: &[Birth]) -> Result<(), StoreError> {
-        self.refuse_unless(write::check_births(&self.shared, births))?;
-        let batch = write::births(&self.shared, births);
-        self.lane.commit(&self.shared, batch, true)
-    }
-
-    fn destroy(&mut self, group: GroupId, replica: ReplicaId) -> Result<(), StoreError> {
-        self.shared.check_poison()?;
-        match write::end(&self.shared, group, replica) {
-            Some(batch) => self.lane.commit(&self.shared, batch, true),
-            None => Ok(()),
-        }
-    }
-
     fn groups(&self) -> Vec<(GroupId, Holding)> {
-        self.shared.replicas.lock().iter().map(|(group, replica)| (*group, replica.holding())).collect()
+        self.shared.groups()
     }
 
     fn holding(&self, group: GroupId) -> Option<Holding> {
-        self.shared.replicas.lock().get(&group).map(Replica::holding)
+        self.shared.holding(group)
     }
 
     fn load(&self, group: GroupId) -> Result<Option<RecoveredLog>, Damage> {

@@ -7,7 +7,7 @@ use rocksdb::{Direction, IteratorMode, ReadOptions};
 
 use super::{
     Live, Replica, Shared, mark, options,
-    record::{self, BadRecord, Bounds, GroupRecord, Identity, Kind},
+    record::{self, BadRecord, Bounds, GroupRecord, Kind},
 };
 use crate::{
     storage::{Damage, RecoveredLog, StoreError},
@@ -49,13 +49,15 @@ impl Shared {
         }
     }
 
-    /// A node that does not know who it is has lost its identity, and with it all logs.
-    pub(super) fn read_identity(&self) -> Result<Identity, StoreError> {
-        match self.get(options::IDENTITY, record::NODE_KEY) {
-            Ok(Some(bytes)) => record::read_node(&bytes).map_err(|bad| self.bad("the node's identity", bad)),
-            Ok(None) => Err(self.damaged("the node's identity is missing".to_owned())),
-            Err(error) => Err(self.damaged(format!("the node's identity: {error}"))),
-        }
+    /// One of the node's own records; `None` when it is not there.
+    pub(super) fn read_own<T>(
+        &self,
+        key: &[u8],
+        what: &str,
+        read: impl FnOnce(&[u8]) -> Result<T, BadRecord>,
+    ) -> Result<Option<T>, StoreError> {
+        let bytes = self.get(options::IDENTITY, key).map_err(|error| self.damaged(format!("{what}: {error}")))?;
+        bytes.map(|bytes| read(&bytes)).transpose().map_err(|bad| self.bad(what, bad))
     }
 
     fn bad(&self, what: &str, bad: BadRecord) -> StoreError {
@@ -78,7 +80,7 @@ impl Shared {
             let (key, value) = item.map_err(|error| self.damaged(format!("the list of replicas: {error}")))?;
             let group = match record::read_group_key(&key) {
                 Some(group) => group,
-                None if *key == *record::NODE_KEY => continue,
+                None if [record::NODE_KEY, record::BIRTH_KEY].contains(&&*key) => continue,
                 None => return Err(self.damaged("a record of no known kind is in the list of replicas".to_owned())),
             };
             replicas.insert(group, self.read_replica(group, &value));

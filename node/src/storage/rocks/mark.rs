@@ -18,7 +18,7 @@ use crate::storage::StoreError;
 /// The layout of a data directory. It rises when an older build would misread it.
 pub(super) const FORMAT: u64 = 1;
 /// Lanes that there is room for: more than a node has workers.
-pub(super) const LANES: u16 = 64;
+pub(super) const LANES: u16 = 128;
 /// Room for one record; a slot never crosses a disk's sector.
 const SLOT_BYTES: usize = 32;
 const FILE_NAME: &str = "MARK";
@@ -83,17 +83,22 @@ impl Mark {
         Ok(Some((Self { path, file }, synced)))
     }
 
+    /// Where it is.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Notes that a lane's batches up to number `synced` are durable.
-    pub(super) fn set(&self, lane: u16, synced: u64) -> Result<(), StoreError> {
+    pub(super) fn set(&self, lane: u16, synced: u64) -> io::Result<()> {
         let mut slot = [0; SLOT_BYTES];
         put(&mut slot, &record::number_record(Kind::Mark, &lane.to_be_bytes(), synced));
         let at = SLOT_BYTES * (1 + usize::from(lane));
-        self.file.write_all_at(&slot, at as u64).map_err(|error| StoreError::io("write", &self.path, error))
+        self.file.write_all_at(&slot, at as u64)
     }
 
     /// Makes what was noted durable.
-    pub(super) fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(|error| StoreError::io("sync", &self.path, error))
+    pub(super) fn sync(&self) -> io::Result<()> {
+        self.file.sync_data()
     }
 }
 

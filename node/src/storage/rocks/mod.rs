@@ -1,7 +1,7 @@
 //! Logs in RocksDB: one database for all replicas of a node, one write batch and one sync per turn of a worker.
 //!
 //! A data directory holds `LOCK` (one process at a time), `MARK` (how much was synced, see `mark`) and the database in
-//! `log/`. Each worker's writer has a [`RocksLane`]: its batches are numbered and counted in the database itself, so
+//! `log/`; [`CheckpointManager`](crate::storage::CheckpointManager) has a folder of its own beside them. Each worker's writer has a [`RocksLane`]: its batches are numbered and counted in the database itself, so
 //! that a batch that vanished is noticed wherever in the write-ahead log it was:
 //!
 //! - a lane's number is above its count: a batch in the middle is missing;
@@ -11,11 +11,14 @@
 //! cannot read of its write-ahead log or its manifest.
 
 mod directory;
+mod identity;
 mod lane;
 mod load;
 mod mark;
 mod options;
 mod record;
+mod recycled;
+mod steps;
 #[cfg(test)]
 mod tests;
 mod write;
@@ -23,17 +26,26 @@ mod write;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    io,
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use parking_lot::Mutex;
-use rocksdb::{BoundColumnFamily, DB, ErrorKind, WriteBatch, WriteOptions};
+use rocksdb::{BoundColumnFamily, DB, ErrorKind, WriteBatch};
 
 pub use self::{directory::set_aside, lane::RocksLane, record::Identity};
-use self::{lane::Lane, mark::Mark, record::Bounds};
-use super::{Damage, Holding, StoreError};
-use crate::types::{ClusterUid, GroupId, Incarnation, NodeId, ReplicaId};
+use self::{
+    lane::Lane,
+    mark::Mark,
+    record::Bounds,
+    steps::{Direct, Steps},
+};
+use super::{Damage, Holding, RecoveredLog, StoreError};
+use crate::types::{GroupId, Incarnation, NodeId, ReplicaId};
 
 /// The database's folder.
 const DATABASE: &str = "log";
@@ -43,14 +55,26 @@ const CONTROL: u16 = 0;
 /// How logs are kept.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LogOptions {
-    /// Whether a write returns only after the disk has it. Without, a power failure may lose what was acknowledged.
+    /// Whether a write returns only after the disk has it.
+    ///
+    /// Without, a write returns once the operating system has it. The end of the process alone then loses nothing, also
+    /// when it is killed. A power failure or a crash of the system may lose the last seconds: acknowledged writes, and
+    /// votes, so that even the promises of other nodes that still have theirs are broken. When such a crash leaves a later
+    /// part and not an earlier one, that is seen at the next start, and all logs of the node are [damaged](StoreError::Damaged).
+    /// Synced all the same are the beginnings and ends of replicas, who the node is, and everything by
+    /// [`RocksLogs::sync`] at the end of a process.
     pub sync_writes: bool,
-    /// Writers that will have a lane each.
+    /// Writers that will have a lane each; at most [`MAX_LANES`](Self::MAX_LANES). It may be another number at each start.
     pub lanes: u16,
     /// Entries in memory before they are sorted into a file; a few of these may be there at once.
     pub memtable_bytes: usize,
     /// The write-ahead log's length, which bounds the time of a start.
     pub wal_bytes: u64,
+}
+
+impl LogOptions {
+    /// So many lanes a data directory has room for.
+    pub const MAX_LANES: u16 = mark::LANES - 1;
 }
 
 impl Default for LogOptions {
@@ -64,7 +88,7 @@ impl Default for LogOptions {
 pub struct Claim {
     /// The node that must own it, or will.
     pub node: NodeId,
-    /// The life of its data if the directory is new; random.
+    /// The life of its data from now on, unless it has entered a cluster; random.
     pub new_incarnation: Incarnation,
 }
 
@@ -73,6 +97,7 @@ pub struct RocksLogs {
     shared: Arc<Shared>,
     control: Lane,
     identity: Identity,
+    birth: Option<Vec<u8>>,
     lanes: u16,
 }
 
@@ -82,12 +107,17 @@ struct Shared {
     db: DB,
     mark: Mark,
     sync_writes: bool,
-    replicas: Mutex<BTreeMap<GroupId, Replica>>,
+    replicas: Mutex<Replicas>,
+    /// The number of each lane's last batch that was written, synced or not.
+    written: Vec<AtomicU64>,
+    steps: Box<dyn Steps>,
     /// The first failure of a write or sync: nothing is written after it.
     poison: OnceLock<String>,
     /// Given back last.
     _lock: File,
 }
+
+type Replicas = BTreeMap<GroupId, Replica>;
 
 /// What is known of a group's replica without reading its log.
 #[derive(Clone, Debug)]
@@ -108,74 +138,77 @@ struct Live {
 }
 
 impl RocksLogs {
-    /// Opens a data directory, or makes it when there is nothing. Logs are read by [`super::LogStore::load`], not here.
+    /// Opens a data directory, or makes it when there is nothing. Logs are read by [`load`](Self::load), not here.
+    ///
+    /// As long as it has entered no cluster, each process is a new incarnation: an earlier one may have promised something
+    /// while a cluster was formed, and has forgotten it (PROTOCOL 10, 11).
     ///
     /// # Errors
     /// [`StoreError::Locked`], [`StoreError::OtherNode`] and [`StoreError::Newer`] say whose the directory is;
     /// [`StoreError::Damaged`] that all of its logs are lost (see [`set_aside`]); [`StoreError::Io`] the rest.
+    ///
+    /// # Panics
+    /// With more lanes than [`LogOptions::MAX_LANES`].
     pub fn open(path: &Path, claim: Claim, options: &LogOptions) -> Result<Self, StoreError> {
-        assert!(options.lanes < mark::LANES, "{} lanes; there is room for {}", options.lanes, mark::LANES);
+        Self::open_with(path, claim, options, Box::new(Direct))
+    }
+
+    /// As [`open`](Self::open), on a disk that is written to in another way.
+    fn open_with(path: &Path, claim: Claim, options: &LogOptions, steps: Box<dyn Steps>) -> Result<Self, StoreError> {
+        let most = LogOptions::MAX_LANES;
+        assert!(options.lanes <= most, "{} lanes; there is room for {most}", options.lanes);
         let lock = directory::lock(path)?;
-        let damaged = |what: &str| StoreError::Damaged { path: path.to_owned(), what: what.to_owned() };
         let folder = path.join(DATABASE);
-        let has_database = folder.join("CURRENT").exists();
-        let (mark, synced) = match Mark::open(path)? {
-            Some(found) => found,
-            None if folder.exists() => return Err(damaged("MARK is missing")),
-            None => (Mark::create(path)?, Vec::new()),
-        };
+        let (mark, synced) = find_mark(path, &folder)?;
         let synced_by = |lane: u16| synced.get(usize::from(lane)).copied().unwrap_or(0);
         // The first batch is the identity: until it is marked, making the directory has not ended and may begin again.
-        let complete = synced_by(CONTROL) > 0;
-        if complete && !has_database {
-            return Err(damaged("the database is missing"));
-        }
-        if !complete && folder.exists() {
+        let is_complete = synced_by(CONTROL) > 0;
+        if !is_complete && folder.exists() {
             fs::remove_dir_all(&folder).map_err(|error| StoreError::io("remove", &folder, error))?;
         }
-        let db = open_database(path, &folder, options, !complete)?;
-        let replicas = Mutex::default();
-        let sync_writes = options.sync_writes;
-        let shared =
-            Shared { path: path.to_owned(), db, mark, sync_writes, replicas, poison: OnceLock::new(), _lock: lock };
-        let shared = Arc::new(shared);
-        let identity = if complete {
-            shared.check_lanes(synced_by)?;
-            shared.read_identity()?
-        } else {
-            Identity { node: claim.node, incarnation: claim.new_incarnation, cluster: None }
-        };
-        let mut logs =
-            Self { control: Lane::new(CONTROL, synced_by(CONTROL)), identity, lanes: options.lanes, shared };
-        logs.control.number = logs.shared.lane_number(CONTROL)?;
-        if !complete {
-            logs.write_identity(identity)?;
-            logs.shared.mark.sync()?;
+        if is_complete {
+            recycled::check(path, &folder)?;
         }
+        let db = open_database(path, &folder, options, !is_complete)?;
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            db,
+            mark,
+            steps,
+            sync_writes: options.sync_writes,
+            replicas: Mutex::default(),
+            written: (0..mark::LANES).map(|_| AtomicU64::default()).collect(),
+            poison: OnceLock::new(),
+            _lock: lock,
+        });
+        shared.check_lanes(synced_by)?;
+        let control = Lane::new(CONTROL, shared.lane_number(CONTROL)?);
+        let new = Identity { node: claim.node, incarnation: claim.new_incarnation, cluster: None };
+        let (identity, birth) = if is_complete { shared.read_identity()? } else { (new, None) };
         if identity.node != claim.node {
             let (found, expected) = (identity.node, claim.node);
             return Err(StoreError::OtherNode { path: path.to_owned(), found, expected });
+        }
+        let mut logs = Self { control, identity, birth, lanes: options.lanes, shared };
+        if identity.cluster.is_none() {
+            logs.begin_life(new)?;
         }
         *logs.shared.replicas.lock() = logs.shared.read_replicas()?;
         Ok(logs)
     }
 
-    /// Whose directory it is.
+    /// What this node holds or has held of each group, in their order.
     #[must_use]
-    pub fn identity(&self) -> Identity {
-        self.identity
+    pub fn groups(&self) -> Vec<(GroupId, Holding)> {
+        self.shared.groups()
     }
 
-    /// Notes durably which cluster the node has entered; nothing is to do when it is noted already.
+    /// As [`LogStore::load`](super::LogStore::load); several threads may read several groups at once.
     ///
     /// # Errors
-    /// [`StoreError::OtherCluster`] when it is another one.
-    pub fn enter(&mut self, cluster: ClusterUid) -> Result<(), StoreError> {
-        match self.identity.cluster {
-            Some(found) if found == cluster => Ok(()),
-            Some(found) => Err(StoreError::OtherCluster { path: self.shared.path.clone(), found, expected: cluster }),
-            None => self.write_identity(Identity { cluster: Some(cluster), ..self.identity }),
-        }
+    /// [`Damage`]: the replica must never serve or vote again.
+    pub fn load(&self, group: GroupId) -> Result<Option<RecoveredLog>, Damage> {
+        self.shared.load(group)
     }
 
     /// A handle for each writer, as many as [`LogOptions::lanes`]; to be called once.
@@ -196,28 +229,44 @@ impl RocksLogs {
     /// When that fails; the store is poisoned then.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.shared.check_poison()?;
-        let synced = self.shared.db.flush_wal(true).map_err(|error| self.shared.io("sync", error));
-        self.shared.or_poison(synced.and_then(|()| self.shared.mark.sync()))
-    }
-
-    fn write_identity(&mut self, identity: Identity) -> Result<(), StoreError> {
-        let mut batch = WriteBatch::default();
-        batch.put_cf(&self.shared.family(options::IDENTITY), record::NODE_KEY, record::node_record(&identity));
-        self.control.commit(&self.shared, batch, true)?;
-        self.identity = identity;
-        Ok(())
+        self.shared.or_poison(self.shared.sync_all())
     }
 }
 
 impl Shared {
+    fn groups(&self) -> Vec<(GroupId, Holding)> {
+        self.replicas.lock().iter().map(|(group, replica)| (*group, replica.holding())).collect()
+    }
+
+    fn holding(&self, group: GroupId) -> Option<Holding> {
+        self.replicas.lock().get(&group).map(Replica::holding)
+    }
+
     fn family(&self, name: &str) -> Arc<BoundColumnFamily<'_>> {
         self.db.cf_handle(name).expect("opened with every family")
     }
 
     fn write(&self, batch: WriteBatch, sync: bool) -> Result<(), StoreError> {
-        let mut options = WriteOptions::default();
-        options.set_sync(sync);
-        self.db.write_opt(batch, &options).map_err(|error| self.io("write", error))
+        self.steps.write(&self.db, batch, sync).map_err(|error| self.io("write", error))
+    }
+
+    fn mark(&self, lane: u16, synced: u64) -> Result<(), StoreError> {
+        self.steps.mark(&self.mark, lane, synced).map_err(|error| StoreError::io("write", self.mark.path(), error))
+    }
+
+    fn sync_mark(&self) -> Result<(), StoreError> {
+        let synced = self.steps.sync_mark(&self.mark);
+        self.or_poison(synced.map_err(|error| StoreError::io("sync", self.mark.path(), error)))
+    }
+
+    /// Syncs what every lane has written up to now.
+    fn sync_all(&self) -> Result<(), StoreError> {
+        let written: Vec<u64> = self.written.iter().map(|number| number.load(Ordering::SeqCst)).collect();
+        self.steps.sync(&self.db).map_err(|error| self.io("sync", error))?;
+        for (lane, number) in (0..).zip(written).filter(|(_, number)| *number > 0) {
+            self.mark(lane, number)?;
+        }
+        self.sync_mark()
     }
 
     fn check_poison(&self) -> Result<(), StoreError> {
@@ -236,7 +285,7 @@ impl Shared {
         result
     }
 
-    fn io(&self, operation: &'static str, error: rocksdb::Error) -> StoreError {
+    fn io(&self, operation: &'static str, error: io::Error) -> StoreError {
         StoreError::io(operation, &self.path.join(DATABASE), error)
     }
 
@@ -257,11 +306,40 @@ impl Replica {
     }
 }
 
+/// The file that says what was synced, and what it says by lane; a new one if there is nothing else either.
+fn find_mark(path: &Path, folder: &Path) -> Result<(Mark, Vec<u64>), StoreError> {
+    let damaged = |what: &str| StoreError::Damaged { path: path.to_owned(), what: what.to_owned() };
+    let Some((mark, synced)) = Mark::open(path)? else {
+        if folder.exists() {
+            return Err(damaged("MARK is missing"));
+        }
+        return Ok((Mark::create(path)?, Vec::new()));
+    };
+    let (control, lanes) = synced.split_first().unwrap_or((&0, &[]));
+    if *control == 0 && lanes.iter().any(|synced| *synced > 0) {
+        return Err(damaged("MARK has forgotten the node's identity"));
+    }
+    if *control > 0 && !folder.join("CURRENT").exists() {
+        return Err(damaged("the database is missing"));
+    }
+    Ok((mark, synced))
+}
+
 fn open_database(path: &Path, folder: &Path, options: &LogOptions, create: bool) -> Result<DB, StoreError> {
     let opened = DB::open_cf_descriptors(&options::database(options, create), folder, options::families(options));
-    opened.map_err(|error| match error.kind() {
-        ErrorKind::Corruption => StoreError::Damaged { path: path.to_owned(), what: error.to_string() },
-        _ => StoreError::io("open", folder, error),
+    opened.map_err(|error| {
+        let is_damage = match error.kind() {
+            ErrorKind::Corruption => true,
+            // A file that the manifest names is gone: only the system's own words tell.
+            ErrorKind::IOError => error.as_ref().contains("No such file or directory"),
+            // The manifest has lost its end.
+            ErrorKind::InvalidArgument => error.as_ref().contains("Column family not found"),
+            _ => false,
+        };
+        if is_damage {
+            return StoreError::Damaged { path: path.to_owned(), what: error.to_string() };
+        }
+        StoreError::io("open", folder, error)
     })
 }
 

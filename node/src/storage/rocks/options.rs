@@ -1,7 +1,8 @@
 //! RocksDB set up for logs: written in order, read at a start only, deleted soon.
 
 use rocksdb::{
-    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, MergeOperands, Options,
+    BlockBasedOptions, Cache, ColumnFamilyDescriptor, DBCompressionType, DBRecoveryMode, InfoLogger, LogLevel,
+    MergeOperands, Options,
 };
 
 use super::{
@@ -35,8 +36,8 @@ const LEVEL0_SLOWDOWN_FILES: i32 = 64;
 const LEVEL0_STOP_FILES: i32 = 128;
 /// A flush and a compaction at once: the cores are for the shards.
 const BACKGROUND_JOBS: i32 = 2;
-const INFO_LOG_BYTES: usize = 1 << 20;
-const INFO_LOGS: usize = 2;
+/// A few lines for each file.
+const MANIFEST_BYTES: usize = 64 << 10;
 
 /// Of the database as a whole.
 pub(super) fn database(options: &LogOptions, create: bool) -> Options {
@@ -53,12 +54,23 @@ pub(super) fn database(options: &LogOptions, create: bool) -> Options {
     db.set_db_write_buffer_size(options.memtable_bytes.saturating_mul(2));
     db.set_max_background_jobs(BACKGROUND_JOBS);
     db.set_max_open_files(OPEN_FILES);
+    // There are a few files: a start is over before so many threads have begun.
+    db.set_max_file_opening_threads(1);
+    db.set_manifest_preallocation_size(MANIFEST_BYTES);
     db.set_skip_stats_update_on_db_open(true);
     db.set_stats_dump_period_sec(0);
     db.set_stats_persist_period_sec(0);
-    db.set_max_log_file_size(INFO_LOG_BYTES);
-    db.set_keep_log_file_num(INFO_LOGS);
+    db.set_info_logger(InfoLogger::new_callback_logger(LogLevel::Warn, tell));
     db
+}
+
+/// What RocksDB has to say goes where everything goes that this process has to say.
+fn tell(level: LogLevel, text: &str) {
+    match level {
+        LogLevel::Debug | LogLevel::Info | LogLevel::Header => tracing::debug!("RocksDB: {text}"),
+        LogLevel::Warn => tracing::warn!("RocksDB: {text}"),
+        LogLevel::Error | LogLevel::Fatal => tracing::error!("RocksDB: {text}"),
+    }
 }
 
 /// All families, with their own options.

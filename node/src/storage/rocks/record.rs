@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | all | | version u8, the rest, CRC32 of (kind u8, key, version, the rest) |
 //! | node | `n` | node u64, incarnation u128, cluster uid u128 or 0 |
+//! | birth | `m` | the cluster map that the node began with, as the caller wrote it |
 //! | group | `g`, group | state u8 (1 live, 2 gone), replica u64, generation u64 |
 //! | bounds | `b`, group, replica | base index u64, base term u64, last index u64, last term u64 |
 //! | hard state | group, replica | term u64, vote u64, commit u64 |
@@ -18,13 +19,16 @@
 use bytes::Bytes;
 use raft::eraftpb::{Entry, EntryType, HardState};
 
+use super::mark::FORMAT;
 use crate::{
     consensus::SnapshotPoint,
     types::{ClusterUid, GroupId, Incarnation, NodeId, ReplicaId},
 };
 
-/// The version of every record that this build writes, and the only one that it reads.
+/// The version of every record that this build writes, and the only one that it reads. When it rises, so does
+/// [`FORMAT`]: a build that can't read some record must refuse the directory, and not take a sound log for a damaged one.
 pub(super) const VERSION: u8 = 1;
+const _: () = assert!(VERSION as u64 <= FORMAT);
 /// Version and checksum.
 const FRAME_BYTES: usize = 1 + 4;
 
@@ -40,6 +44,7 @@ pub(super) enum Kind {
     LaneCount = 7,
     Mark = 8,
     Format = 9,
+    Birth = 10,
 }
 
 /// Why a record can't be read.
@@ -55,8 +60,13 @@ pub(super) enum BadRecord {
 
 /// A record around `body`.
 pub(super) fn seal(kind: Kind, key: &[u8], body: &[u8]) -> Vec<u8> {
+    sealed_as(VERSION, kind, key, body)
+}
+
+/// As a release with that version writes it.
+pub(super) fn sealed_as(version: u8, kind: Kind, key: &[u8], body: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(body.len() + FRAME_BYTES);
-    out.push(VERSION);
+    out.push(version);
     out.extend_from_slice(body);
     out.extend_from_slice(&checksum(kind, key, &out).to_le_bytes());
     out
@@ -150,6 +160,17 @@ pub(super) fn read_node(record: &[u8]) -> Result<Identity, BadRecord> {
     let mut body = Reader(unseal(Kind::Node, NODE_KEY, record)?);
     let (node, incarnation, uid) = (NodeId(body.u64()?), Incarnation(body.u128()?), body.u128()?);
     body.end(Identity { node, incarnation, cluster: (uid != 0).then_some(ClusterUid(uid)) })
+}
+
+/// The key of the map that the node began with.
+pub(super) const BIRTH_KEY: &[u8] = b"m";
+
+pub(super) fn birth_record(birth: &[u8]) -> Vec<u8> {
+    seal(Kind::Birth, BIRTH_KEY, birth)
+}
+
+pub(super) fn read_birth(record: &[u8]) -> Result<Vec<u8>, BadRecord> {
+    unseal(Kind::Birth, BIRTH_KEY, record).map(<[u8]>::to_vec)
 }
 
 /// The first byte of a group's key.

@@ -1,10 +1,14 @@
 //! The store on real directories.
 
 mod damage;
+mod faults;
+mod files;
 mod full_disk;
+mod golden;
 mod logs;
 mod model;
 mod records;
+mod turns;
 mod whose;
 
 use std::{
@@ -18,8 +22,8 @@ use raft::eraftpb::{Entry, HardState};
 use super::*;
 use crate::{
     consensus::{Persist, SnapshotPoint},
-    storage::{Birth, LogStore, RecoveredLog},
-    types::LogIndex,
+    storage::{LogStore, RecoveredLog},
+    types::{ClusterUid, Draw, LogIndex},
 };
 
 /// A folder of its own, in memory where the system has such; gone with the test.
@@ -64,7 +68,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 fn options() -> LogOptions {
-    LogOptions { lanes: 2, memtable_bytes: 1 << 20, wal_bytes: 4 << 20, ..LogOptions::default() }
+    LogOptions { lanes: 2, memtable_bytes: 256 << 10, wal_bytes: 1 << 20, ..LogOptions::default() }
 }
 
 fn claim() -> Claim {
@@ -83,8 +87,9 @@ fn open(dir: &Dir) -> (RocksLogs, Vec<RocksLane>) {
 
 const BASE: SnapshotPoint = SnapshotPoint { index: 1, term: 1 };
 
-fn birth(group: u32, replica: u64) -> Birth {
-    Birth { group: GroupId(group), generation: 3, replica: ReplicaId(replica), base: BASE }
+/// The first request of a replica.
+fn birth(group: u32, replica: u64) -> Persist {
+    Persist { replica: ReplicaId(replica), reset: Some(BASE), ..persist(group) }
 }
 
 fn entry(index: u64, term: u64, data: &str) -> Entry {
@@ -103,7 +108,7 @@ fn hard_state(term: u64, vote: u64, commit: u64) -> HardState {
 /// A request for replica 5 of a group.
 fn persist(group: u32) -> Persist {
     let (group, replica) = (GroupId(group), ReplicaId(5));
-    Persist { group, replica, reset: None, entries: Vec::new(), hard_state: None, truncate_to: None }
+    Persist { group, replica, generation: 3, reset: None, entries: Vec::new(), hard_state: None, truncate_to: None }
 }
 
 fn append(group: u32, entries: Vec<Entry>) -> Persist {
@@ -117,4 +122,74 @@ fn load(lane: &RocksLane, group: u32) -> RecoveredLog {
 
 fn indexes(log: &RecoveredLog) -> Vec<(u64, u64)> {
     log.entries.iter().map(|entry| (entry.index, entry.term)).collect()
+}
+
+/// What a directory holds, as far as a node would believe it.
+type Logs = BTreeMap<GroupId, RecoveredLog>;
+/// Who the node is, and the map that it began with.
+type Who = (Identity, Option<Vec<u8>>);
+
+/// All that there is.
+type Found = (Who, Logs, Vec<Damage>);
+
+/// Everything or an error: of the whole directory, or of the replicas.
+fn read(dir: &Path) -> Result<Found, StoreError> {
+    let logs = RocksLogs::open(dir, claim(), &options())?;
+    let (mut sound, mut damaged) = (Logs::new(), Vec::new());
+    for (group, _) in logs.groups() {
+        match logs.load(group) {
+            Ok(Some(log)) => drop(sound.insert(group, log)),
+            Ok(None) => {}
+            Err(damage) => damaged.push(damage),
+        }
+    }
+    Ok(((logs.identity(), logs.birth().map(<[u8]>::to_vec)), sound, damaged))
+}
+
+/// A small directory: every kind of record, several batches, two lanes.
+fn small() -> Dir {
+    let dir = Dir::new();
+    let (mut logs, mut lanes) = open(&dir);
+    logs.enter(ClusterUid(0xaa), b"map").expect("a cluster");
+    lanes[0].write(&[birth(1, 5)]).expect("a birth");
+    lanes[1].write(&[birth(2, 5)]).expect("a birth");
+    lanes[0].write(&[append(1, entries(2..=4, 2))]).expect("a turn");
+    lanes[1].write(&[append(2, entries(2..=3, 2))]).expect("a turn");
+    lanes[0].write(&[append(1, entries(4..=4, 3))]).expect("a turn");
+    drop((logs, lanes));
+    dir
+}
+
+/// The path and the bytes of the only write-ahead log that is not empty.
+fn wal(dir: &Path) -> (PathBuf, Vec<u8>) {
+    let paths = fs::read_dir(dir.join(DATABASE)).expect("files").map(|file| file.expect("a file").path());
+    let logs = paths.filter(|path| path.extension().is_some_and(|end| end == "log"));
+    let mut logs: Vec<_> = logs.map(|path| (path.clone(), fs::read(path).expect("a log"))).collect();
+    logs.retain(|(_, bytes)| !bytes.is_empty());
+    assert_eq!(logs.len(), 1);
+    logs.remove(0)
+}
+
+/// All files, by their name from the directory on.
+fn files(dir: &Path) -> Vec<String> {
+    let names = |folder: &Path| -> Vec<String> {
+        let found = fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file"));
+        let files = found.filter(|file| file.path().is_file());
+        files.map(|file| file.file_name().to_string_lossy().into_owned()).collect()
+    };
+    let database = names(&dir.join(DATABASE)).into_iter().map(|name| format!("{DATABASE}/{name}"));
+    let mut all: Vec<_> = names(dir).into_iter().chain(database).collect();
+    all.sort();
+    all
+}
+
+/// Whether a file only tells people something, or is there to be locked: nothing reads it.
+fn is_idle(name: &str) -> bool {
+    ["LOCK", "log/LOCK", "log/LOG", "log/OPTIONS", "log/IDENTITY"].iter().any(|idle| name.starts_with(idle))
+}
+
+fn remove_idle_files(dir: &Path) {
+    let names = files(dir);
+    let idle = names.iter().filter(|name| is_idle(name));
+    idle.for_each(|name| fs::remove_file(dir.join(name)).expect("removed"));
 }

@@ -1,36 +1,57 @@
-//! What a turn, a birth and an end write.
-
-use std::collections::{BTreeMap, BTreeSet};
+//! What a turn writes, births and ends of replicas included.
 
 use raft::eraftpb::Entry;
 use rocksdb::WriteBatch;
 
 use super::{
-    Live, Replica, Shared, options,
+    Live, Replica, Replicas, Shared, options,
     record::{self, Bounds, GroupRecord},
 };
 use crate::{
     consensus::{Persist, SnapshotPoint},
-    storage::{Birth, StoreError},
+    storage::StoreError,
     types::{GroupId, ReplicaId},
 };
 
 /// So many overwritten entries are deleted one by one; a range that is deleted slows later reads.
 const FEW: u64 = 64;
 
-/// A turn's batch.
+/// What is to be written at once.
 pub(super) struct Turn {
     pub(super) batch: WriteBatch,
-    /// Whether there is more in it than commit indexes, which raft-rs finds again by itself.
-    pub(super) must_sync: bool,
+    pub(super) weight: Weight,
 }
 
-/// The batch of a turn; the replicas are noted to be as it leaves them.
-pub(super) fn turn(shared: &Shared, persists: &[Persist]) -> Result<Turn, StoreError> {
-    let mut turn = Turn { batch: WriteBatch::default(), must_sync: false };
+/// What would be lost without a sync.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    /// Commit indexes, which raft-rs finds again by itself.
+    CommitIndex,
+    /// Entries, terms, votes, and where logs begin and end.
+    Log,
+    /// That a replica is or was here: what keeps its id from being used again.
+    Life,
+}
+
+/// The batch of a turn, or of several; the replicas are noted to be as it leaves them.
+pub(super) fn turn(
+    shared: &Shared,
+    destroyed: &[(GroupId, ReplicaId)],
+    persists: &[Persist],
+) -> Result<Turn, StoreError> {
+    let mut turn = Turn { batch: WriteBatch::default(), weight: Weight::CommitIndex };
     let mut replicas = shared.replicas.lock();
-    for (at, persist) in persists.iter().enumerate() {
-        let live = live(&mut replicas, persist.group, persist.replica)?;
+    for (group, replica) in destroyed {
+        turn.end(shared, &mut replicas, *group, *replica);
+    }
+    let is_destroyed = |persist: &Persist| {
+        destroyed.iter().any(|(group, replica)| *group == persist.group && *replica >= persist.replica)
+    };
+    for (at, persist) in persists.iter().enumerate().filter(|(_, persist)| !is_destroyed(persist)) {
+        if let Some(base) = birth(&replicas, persist)? {
+            turn.begin(shared, &mut replicas, persist, base);
+        }
+        let live = live(&mut replicas, persist)?;
         turn.add(shared, live, persist, &persists[..=at])?;
     }
     Ok(turn)
@@ -45,7 +66,7 @@ impl Turn {
         persist: &Persist,
         so_far: &[Persist],
     ) -> Result<(), StoreError> {
-        let Persist { group, replica, reset, entries, hard_state, truncate_to } = persist;
+        let Persist { group, replica, generation: _, reset, entries, hard_state, truncate_to } = persist;
         let before = live.bounds;
         if let Some(point) = reset {
             delete_entries(shared, &mut self.batch, persist, live.bounds.base.index + 1, live.bounds.last.index);
@@ -57,7 +78,9 @@ impl Turn {
             let value = record::hard_state_record(&key, hard_state);
             self.batch.put_cf(&shared.family(options::HARD_STATE), key, value);
             let vote = Some((hard_state.term, hard_state.vote));
-            self.must_sync |= live.vote != vote;
+            if live.vote != vote {
+                self.weigh(Weight::Log);
+            }
             live.vote = vote;
         }
         if let Some(index) = truncate_to.filter(|index| index.0 > live.bounds.base.index) {
@@ -66,7 +89,7 @@ impl Turn {
             live.bounds.base = SnapshotPoint { index: index.0, term };
         }
         if live.bounds != before || reset.is_some() {
-            self.must_sync = true;
+            self.weigh(Weight::Log);
             put_bounds(shared, &mut self.batch, *group, live);
         }
         Ok(())
@@ -96,8 +119,45 @@ impl Turn {
         delete_entries(shared, &mut self.batch, persist, last.index + 1, old.index);
         live.bounds.last = SnapshotPoint { index: last.index, term: last.term };
         // The same bounds may stand for other entries.
-        self.must_sync = true;
+        self.weigh(Weight::Log);
         Ok(())
+    }
+
+    /// Begins the life of a replica, which may begin. Its bounds are written with its reset.
+    fn begin(&mut self, shared: &Shared, replicas: &mut Replicas, persist: &Persist, base: SnapshotPoint) {
+        let Persist { group, replica, generation, .. } = persist;
+        let (replica, generation) = (*replica, *generation);
+        self.put_group(shared, *group, GroupRecord::Live { replica, generation });
+        let live = Live { replica, generation, bounds: Bounds { base, last: base }, vote: None };
+        replicas.insert(*group, Replica::Live(live));
+    }
+
+    /// Ends a replica and leaves its tombstone, if there is anything to end.
+    fn end(&mut self, shared: &Shared, replicas: &mut Replicas, group: GroupId, replica: ReplicaId) {
+        let highest = match replicas.get(&group) {
+            Some(Replica::Live(live)) if live.replica > replica => return,
+            Some(Replica::Gone { highest }) if *highest >= replica => return,
+            // Whose it was may be known although its log is lost.
+            Some(Replica::Damaged(damage)) => damage.replica.map_or(replica, |known| known.max(replica)),
+            Some(Replica::Live(_) | Replica::Gone { .. }) | None => replica,
+        };
+        let (from, to) = (group.0.to_be_bytes(), group_end(group));
+        self.batch.delete_range_cf(&shared.family(options::LOG), from.to_vec(), to.clone());
+        self.batch.delete_range_cf(&shared.family(options::HARD_STATE), from.to_vec(), to.clone());
+        let bounds = |key: &[u8]| [b"b", key].concat();
+        self.batch.delete_range_cf(&shared.family(options::META), bounds(&from), bounds(&to));
+        self.put_group(shared, group, GroupRecord::Gone { highest });
+        replicas.insert(group, Replica::Gone { highest });
+    }
+
+    fn put_group(&mut self, shared: &Shared, group: GroupId, says: GroupRecord) {
+        let identity = shared.family(options::IDENTITY);
+        self.batch.put_cf(&identity, record::group_key(group), record::group_record(group, says));
+        self.weigh(Weight::Life);
+    }
+
+    fn weigh(&mut self, weight: Weight) {
+        self.weight = self.weight.max(weight);
     }
 }
 
@@ -112,7 +172,8 @@ impl Shared {
             let what = format!("a truncation to {index}, behind its last entry {}", last.index);
             return Err(StoreError::Misfit { group: persist.group, what });
         }
-        let same = so_far.iter().rev().filter(|other| other.group == persist.group);
+        let same = |other: &&Persist| (other.group, other.replica) == (persist.group, persist.replica);
+        let same = so_far.iter().rev().filter(same);
         let here = same.flat_map(|other| &other.entries).find(|entry| entry.index == index);
         match here {
             Some(entry) => Ok(entry.term),
@@ -121,18 +182,41 @@ impl Shared {
     }
 }
 
-fn live(
-    replicas: &mut BTreeMap<GroupId, Replica>,
-    group: GroupId,
-    replica: ReplicaId,
-) -> Result<&mut Live, StoreError> {
-    let held = match replicas.get_mut(&group) {
-        Some(Replica::Live(live)) if live.replica != replica => Some(live.replica),
-        Some(Replica::Live(live)) => return Ok(live),
+/// Where the log of a replica begins whose first request this is; `None` when it is here already.
+fn birth(replicas: &Replicas, persist: &Persist) -> Result<Option<SnapshotPoint>, StoreError> {
+    let Persist { group, replica, generation, reset, .. } = persist;
+    let (group, replica) = (*group, *replica);
+    let (held, highest) = match replicas.get(&group) {
+        Some(Replica::Live(live)) if live.replica == replica && live.generation != *generation => {
+            let what = format!("replica {replica} is of generation {}, not {generation}", live.generation);
+            return Err(StoreError::Misfit { group, what });
+        }
+        Some(Replica::Live(live)) if live.replica == replica => return Ok(None),
+        Some(Replica::Live(live)) => (Some(live.replica), Some(live.replica)),
+        Some(Replica::Gone { highest }) => (None, Some(*highest)),
         Some(Replica::Damaged(damage)) => return Err(StoreError::Damage(damage.clone())),
-        Some(Replica::Gone { .. }) | None => None,
+        None => (None, None),
     };
-    Err(StoreError::NotHeld { group, replica, held })
+    let Some(base) = reset else { return Err(StoreError::NotHeld { group, replica, held }) };
+    match (held, highest) {
+        (_, Some(highest)) if highest >= replica => Err(StoreError::Reused { group, replica, highest }),
+        (Some(held), _) => {
+            let what = format!("replica {replica} begins, and replica {held} was not destroyed");
+            Err(StoreError::Misfit { group, what })
+        }
+        (None, _) => Ok(Some(*base)),
+    }
+}
+
+/// The replica that a request is of, which is here.
+fn live<'a>(replicas: &'a mut Replicas, persist: &Persist) -> Result<&'a mut Live, StoreError> {
+    let Persist { group, replica, .. } = persist;
+    match replicas.get_mut(group) {
+        Some(Replica::Live(live)) if live.replica == *replica => Ok(live),
+        Some(Replica::Live(_) | Replica::Gone { .. } | Replica::Damaged(_)) | None => {
+            Err(StoreError::NotHeld { group: *group, replica: *replica, held: None })
+        }
+    }
 }
 
 /// Deletes the entries from `from` up to and including `to`.
@@ -150,72 +234,6 @@ fn put_bounds(shared: &Shared, batch: &mut WriteBatch, group: GroupId, live: &Li
     let key = record::bounds_key(group, live.replica);
     let value = record::bounds_record(&key, live.bounds);
     batch.put_cf(&shared.family(options::META), key, value);
-}
-
-fn put_group(shared: &Shared, batch: &mut WriteBatch, group: GroupId, says: GroupRecord) {
-    let identity = shared.family(options::IDENTITY);
-    batch.put_cf(&identity, record::group_key(group), record::group_record(group, says));
-}
-
-/// Whether all of these may begin.
-pub(super) fn check_births(shared: &Shared, births: &[Birth]) -> Result<(), StoreError> {
-    let replicas = shared.replicas.lock();
-    let mut seen = BTreeSet::new();
-    for Birth { group, replica, .. } in births {
-        let refused = match replicas.get(group) {
-            None if seen.insert(*group) => continue,
-            Some(Replica::Gone { highest }) if highest < replica && seen.insert(*group) => continue,
-            Some(Replica::Gone { highest }) => {
-                StoreError::Reused { group: *group, replica: *replica, highest: *highest }
-            }
-            Some(Replica::Live(live)) if live.replica < *replica => {
-                StoreError::NotHeld { group: *group, replica: *replica, held: Some(live.replica) }
-            }
-            Some(Replica::Live(live)) => {
-                StoreError::Reused { group: *group, replica: *replica, highest: live.replica }
-            }
-            Some(Replica::Damaged(damage)) => StoreError::Damage(damage.clone()),
-            None => StoreError::NotHeld { group: *group, replica: *replica, held: None },
-        };
-        return Err(refused);
-    }
-    Ok(())
-}
-
-/// The batch that begins these replicas, which may begin.
-pub(super) fn births(shared: &Shared, births: &[Birth]) -> WriteBatch {
-    let mut batch = WriteBatch::default();
-    let mut replicas = shared.replicas.lock();
-    for Birth { group, generation, replica, base } in births {
-        let bounds = Bounds { base: *base, last: *base };
-        let live = Live { replica: *replica, generation: *generation, bounds, vote: None };
-        let says = GroupRecord::Live { replica: *replica, generation: *generation };
-        put_group(shared, &mut batch, *group, says);
-        put_bounds(shared, &mut batch, *group, &live);
-        replicas.insert(*group, Replica::Live(live));
-    }
-    batch
-}
-
-/// The batch that ends a replica and leaves its tombstone; `None` when there is nothing to end.
-pub(super) fn end(shared: &Shared, group: GroupId, replica: ReplicaId) -> Option<WriteBatch> {
-    let mut replicas = shared.replicas.lock();
-    let highest = match replicas.get(&group) {
-        Some(Replica::Live(live)) if live.replica > replica => return None,
-        Some(Replica::Gone { highest }) if *highest >= replica => return None,
-        // Whose it was may be known although its log is lost.
-        Some(Replica::Damaged(damage)) => damage.replica.map_or(replica, |known| known.max(replica)),
-        Some(Replica::Live(_) | Replica::Gone { .. }) | None => replica,
-    };
-    let mut batch = WriteBatch::default();
-    let (from, to) = (group.0.to_be_bytes(), group_end(group));
-    batch.delete_range_cf(&shared.family(options::LOG), from.to_vec(), to.clone());
-    batch.delete_range_cf(&shared.family(options::HARD_STATE), from.to_vec(), to.clone());
-    let bounds = |key: &[u8]| [b"b", key].concat();
-    batch.delete_range_cf(&shared.family(options::META), bounds(&from), bounds(&to));
-    put_group(shared, &mut batch, group, GroupRecord::Gone { highest });
-    replicas.insert(group, Replica::Gone { highest });
-    Some(batch)
 }
 
 /// The first key behind all of a group's.

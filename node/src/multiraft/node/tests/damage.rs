@@ -17,7 +17,7 @@ fn two() -> (Cluster, NodeId) {
 
 impl Cluster {
     /// One bit flips; the next write to the key makes the hash differ.
-    fn damage(&mut self, node: NodeId) {
+    pub(super) fn damage(&mut self, node: NodeId) {
         let group = self.nodes.get_mut(&node).and_then(|node| node.groups.get_mut(&SHARD)).expect("a replica");
         let machine = group.machine_mut().expect("a shard's machine");
         let entry = machine.store().get(b"k").expect("the key");

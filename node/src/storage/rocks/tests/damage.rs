@@ -1,149 +1,12 @@
-//! Flipped bits, torn ends, records that lie: detected, named, and never taken for the truth.
+//! Records that lie: detected, named, and never taken for the truth.
 
 use super::*;
-
-/// What a directory holds, as far as a node would believe it.
-type Logs = BTreeMap<GroupId, RecoveredLog>;
-
-/// Everything or an error: of the whole directory, or of the replicas.
-fn read(dir: &Path) -> Result<(Identity, Logs, Vec<Damage>), StoreError> {
-    let (logs, lanes) = try_open(dir)?;
-    let (mut sound, mut damaged) = (Logs::new(), Vec::new());
-    for (group, _) in lanes[0].groups() {
-        match lanes[0].load(group) {
-            Ok(Some(log)) => drop(sound.insert(group, log)),
-            Ok(None) => {}
-            Err(damage) => damaged.push(damage),
-        }
-    }
-    Ok((logs.identity(), sound, damaged))
-}
-
-/// A small directory: every kind of record, several batches, two lanes.
-fn small() -> Dir {
-    let dir = Dir::new();
-    let (mut logs, mut lanes) = open(&dir);
-    logs.enter(ClusterUid(0xaa)).expect("a cluster");
-    lanes[0].create(&[birth(1, 5)]).expect("a birth");
-    lanes[1].create(&[birth(2, 5)]).expect("a birth");
-    lanes[0].write(&[append(1, entries(2..=4, 2))]).expect("a turn");
-    lanes[1].write(&[append(2, entries(2..=3, 2))]).expect("a turn");
-    lanes[0].write(&[append(1, entries(4..=4, 3))]).expect("a turn");
-    drop((logs, lanes));
-    dir
-}
-
-/// The files that matter, by their name from the directory on.
-fn files(dir: &Path) -> Vec<String> {
-    let names = fs::read_dir(dir.join(DATABASE)).expect("files").map(|file| file.expect("a file").file_name());
-    let names = names.map(|name| name.to_string_lossy().into_owned());
-    let vital = |name: &String| !["OPTIONS", "LOG", "LOCK", "IDENTITY"].iter().any(|other| name.starts_with(other));
-    let mut names: Vec<_> = names.filter(vital).map(|name| format!("{DATABASE}/{name}")).collect();
-    names.push("MARK".to_owned());
-    names.sort();
-    names
-}
-
-/// Flips bits of every byte of some files in turn; says which flips had no effect, by file.
-fn flip_all(dir: &Path, names: &[String], bits: &[u8]) -> BTreeMap<String, Vec<usize>> {
-    let want = read(&Dir::copy_of(dir).0).expect("sound");
-    assert_eq!(want.2, [], "sound");
-    let mut unnoticed: BTreeMap<_, Vec<usize>> = BTreeMap::new();
-    for name in names {
-        let bytes = fs::read(dir.join(name)).expect("a file");
-        for (at, bit) in (0..bytes.len()).flat_map(|at| bits.iter().map(move |bit| (at, bit))) {
-            let copy = Dir::copy_of(dir);
-            let mut flipped = bytes.clone();
-            flipped[at] ^= bit;
-            fs::write(copy.0.join(name), flipped).expect("a flipped byte");
-            let Ok((identity, sound, damaged)) = read(&copy.0) else { continue };
-            assert_eq!(identity, want.0, "{name}, byte {at}");
-            for (group, log) in &sound {
-                assert_eq!(Some(log), want.1.get(group), "{name}, byte {at}: a wrong value");
-            }
-            assert_eq!(sound.len() + damaged.len(), want.1.len(), "{name}, byte {at}: a replica has vanished");
-            if damaged.is_empty() {
-                unnoticed.entry(name.clone()).or_default().push(at);
-            }
-        }
-    }
-    unnoticed
-}
-
-#[test]
-fn every_flipped_byte_of_a_log_is_detected() {
-    // All of it is in the write-ahead log still.
-    let dir = small();
-    let unnoticed = flip_all(&dir.0, &files(&dir.0), &[0x01, 0x80]);
-    assert_eq!(unnoticed, BTreeMap::new());
-}
-
-#[test]
-fn no_flipped_byte_of_a_sorted_file_gives_a_wrong_value() {
-    let dir = small();
-    // A start sorts what is in the write-ahead log into files.
-    drop(open(&dir));
-    let mut names = files(&dir.0);
-    names.retain(|name| name.ends_with(".sst"));
-    assert_eq!(names.len(), 4, "one for each family");
-    // Some bytes there only describe the file; those of our records are all checked.
-    let unnoticed = flip_all(&dir.0, &names, &[0x10]);
-    for (name, bytes) in unnoticed {
-        let len = fs::metadata(dir.0.join(&name)).expect("a file").len();
-        assert!((bytes.len() as u64) < len, "{name}: nothing of it is checked");
-    }
-}
-
-/// The path and the bytes of the only write-ahead log that is not empty.
-fn wal(dir: &Path) -> (PathBuf, Vec<u8>) {
-    let paths = fs::read_dir(dir.join(DATABASE)).expect("files").map(|file| file.expect("a file").path());
-    let logs = paths.filter(|path| path.extension().is_some_and(|end| end == "log"));
-    let mut logs: Vec<_> = logs.map(|path| (path.clone(), fs::read(path).expect("a log"))).collect();
-    logs.retain(|(_, bytes)| !bytes.is_empty());
-    assert_eq!(logs.len(), 1);
-    logs.remove(0)
-}
-
-#[test]
-fn a_torn_end_is_dropped_unless_it_was_synced() {
-    let dir = Dir::new();
-    let (_logs, mut lanes) = open(&dir);
-    lanes[0].create(&[birth(1, 5), birth(2, 5)]).expect("births");
-    lanes[0].write(&[append(1, entries(2..=3, 2)), append(2, entries(2..=3, 2))]).expect("a turn");
-    let synced = Dir::copy_of(&dir.0);
-    lanes[0].write(&[append(1, entries(3..=6, 3)), append(2, entries(4..=4, 2))]).expect("a turn");
-    let written = Dir::copy_of(&dir.0);
-
-    let before = read(&Dir::copy_of(&synced.0).0).expect("sound");
-    let after = read(&Dir::copy_of(&written.0).0).expect("sound");
-    assert_ne!(before.1, after.1);
-    let (path, bytes) = wal(&written.0);
-    let name = path.strip_prefix(&written.0).expect("inside");
-    let acknowledged = wal(&synced.0).1.len();
-    assert!(acknowledged < bytes.len());
-    for cut in 0..=bytes.len() {
-        // The process died in the middle of the last write, so that the mark does not know it yet.
-        let crashed = Dir::copy_of(&written.0);
-        fs::copy(synced.0.join("MARK"), crashed.0.join("MARK")).expect("the older mark");
-        fs::write(crashed.0.join(name), &bytes[..cut]).expect("a torn log");
-        match read(&crashed.0) {
-            Ok(found) if cut == bytes.len() => assert_eq!(found, after),
-            Ok(found) => {
-                assert!(cut >= acknowledged, "{cut} of {acknowledged} bytes are enough");
-                assert_eq!(found, before, "cut at {cut}");
-                assert_eq!(read(&crashed.0).expect("sound"), before, "once more, cut at {cut}");
-            }
-            Err(StoreError::Damaged { .. }) => assert!(cut < acknowledged, "cut at {cut}"),
-            Err(error) => panic!("cut at {cut}: {}", chain(&error)),
-        }
-    }
-}
 
 #[test]
 fn a_batch_that_is_missing_in_the_middle_is_noticed() {
     let dir = Dir::new();
     let (logs, mut lanes) = open(&dir);
-    lanes[0].create(&[birth(1, 5), birth(2, 5)]).expect("births");
+    lanes[0].write(&[birth(1, 5), birth(2, 5)]).expect("births");
     // As if the batch with number 2 had been lost between two logs that can be read.
     lanes[0].lane_mut().number += 1;
     lanes[0].write(&[append(1, entries(2..=3, 2))]).expect("a turn");
@@ -160,13 +23,11 @@ fn with_record(change: impl FnOnce(&RocksLogs)) -> Vec<Result<Option<RecoveredLo
     drop((logs, lanes));
     let (_logs, mut lanes) = open(&dir);
     let found: Vec<_> = (1..=2).map(|group| lanes[0].load(GroupId(group))).collect();
-    // It stays damaged, cannot be written to or replaced, and can be ended.
+    // It stays damaged until it is ended.
     if let Err(damage) = &found[0] {
         assert_eq!(lanes[0].load(GroupId(1)).as_ref(), Err(damage));
         assert_eq!(lanes[0].holding(GroupId(1)), Some(Holding::Damaged(damage.clone())));
-        assert!(matches!(lanes[0].create(&[birth(1, 6)]), Err(StoreError::Damage(_))));
-        lanes[0].destroy(GroupId(1), ReplicaId(5)).expect("its end");
-        lanes[0].create(&[birth(1, 6)]).expect("its successor");
+        lanes[0].commit(&[(GroupId(1), ReplicaId(5))], &[birth(1, 6)]).expect("its end, and its successor");
         assert_eq!(load(&lanes[0], 1).entries, []);
     }
     found
@@ -245,16 +106,24 @@ fn a_damaged_entry_that_truncation_needs_stops_the_store() {
 
 #[test]
 fn a_damaged_identity_damages_everything() {
-    for (value, text) in [
-        (b"".to_vec(), "the node's identity: its checksum is wrong"),
-        (
-            record::seal(record::Kind::Node, record::NODE_KEY, b"short"),
-            "the node's identity: what it says makes no sense",
-        ),
-    ] {
+    let nonsense = record::seal(record::Kind::Node, record::NODE_KEY, b"short");
+    let no_cluster = Identity { node: NodeId(1), incarnation: Incarnation(7), cluster: None };
+    let no_cluster = record::node_record(&no_cluster);
+    let cases: [(&[u8], Option<&[u8]>, &str); 6] = [
+        (record::NODE_KEY, Some(b""), "the node's identity: its checksum is wrong"),
+        (record::NODE_KEY, Some(&nonsense), "the node's identity: what it says makes no sense"),
+        (record::NODE_KEY, None, "the node's identity is missing"),
+        (record::BIRTH_KEY, Some(b"\x01map"), "the map that the node began with: its checksum is wrong"),
+        (record::BIRTH_KEY, None, "the map that the node began with is missing"),
+        (record::NODE_KEY, Some(&no_cluster), "the map that the node began with is there, and no cluster"),
+    ];
+    for (key, value, text) in cases {
         let dir = small();
         let (logs, lanes) = open(&dir);
-        put(&logs, options::IDENTITY, record::NODE_KEY, &value);
+        match value {
+            Some(value) => put(&logs, options::IDENTITY, key, value),
+            None => delete(&logs, options::IDENTITY, key),
+        }
         drop((logs, lanes));
         let error = read(&dir.0).expect_err("no identity");
         assert!(matches!(error, StoreError::Damaged { .. }) && error.to_string().contains(text), "{error}");

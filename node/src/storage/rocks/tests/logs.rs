@@ -7,9 +7,9 @@ fn what_was_written_is_there_after_a_restart() {
     let dir = Dir::new();
     let written = {
         let (_logs, mut lanes) = open(&dir);
-        lanes[0].create(&[birth(0, 5), birth(1, 5)]).expect("births");
+        lanes[0].write(&[birth(0, 5), birth(1, 5)]).expect("births");
         lanes[0].write(&[append(0, entries(2..=4, 2)), append(1, entries(2..=2, 1))]).expect("a turn");
-        lanes[1].create(&[birth(2, 9)]).expect("a birth");
+        lanes[1].write(&[birth(2, 9)]).expect("a birth");
         lanes[0].write(&[append(0, entries(5..=6, 3))]).expect("a turn");
         let mut conf = entry(3, 1, "");
         conf.set_entry_type(raft::eraftpb::EntryType::EntryConfChangeV2);
@@ -37,7 +37,7 @@ fn an_overwritten_tail_never_comes_back() {
         let dir = Dir::new();
         {
             let (_logs, mut lanes) = open(&dir);
-            lanes[0].create(&[birth(1, 5)]).expect("a birth");
+            lanes[0].write(&[birth(1, 5)]).expect("a birth");
             lanes[0].write(&[append(1, entries(2..=last, 2))]).expect("a turn");
             lanes[0].write(&[append(1, entries(4..=5, 3))]).expect("a turn");
         }
@@ -56,7 +56,7 @@ fn a_snapshot_takes_the_logs_place() {
     let point = SnapshotPoint { index: 90, term: 6 };
     {
         let (_logs, mut lanes) = open(&dir);
-        lanes[0].create(&[birth(1, 5)]).expect("a birth");
+        lanes[0].write(&[birth(1, 5)]).expect("a birth");
         lanes[0].write(&[append(1, entries(2..=8, 2))]).expect("a turn");
         let turn = Persist { reset: Some(point), ..append(1, entries(91..=92, 7)) };
         lanes[0].write(&[turn]).expect("a turn");
@@ -78,7 +78,7 @@ fn truncation_keeps_the_term_before_the_first_entry() {
     let to = |index| Some(LogIndex(index));
     {
         let (_logs, mut lanes) = open(&dir);
-        lanes[0].create(&[birth(1, 5), birth(2, 5)]).expect("births");
+        lanes[0].write(&[birth(1, 5), birth(2, 5)]).expect("births");
         lanes[0].write(&[append(1, [entries(2..=300, 2), entries(301..=302, 3)].concat())]).expect("a turn");
         lanes[0].write(&[Persist { truncate_to: to(200), ..persist(1) }]).expect("a truncation");
         let log = load(&lanes[0], 1);
@@ -100,52 +100,35 @@ fn truncation_keeps_the_term_before_the_first_entry() {
 }
 
 #[test]
-fn an_id_that_was_here_never_begins_again() {
-    let dir = Dir::new();
-    {
-        let (_logs, mut lanes) = open(&dir);
-        lanes[0].create(&[birth(1, 5), birth(2, 5)]).expect("births");
-        lanes[0].write(&[append(1, entries(2..=300, 2)), append(2, entries(2..=2, 2))]).expect("a turn");
-        lanes[0].destroy(GroupId(1), ReplicaId(4)).expect("an older one is gone already");
-        assert_eq!(load(&lanes[0], 1).entries.len(), 299);
-        lanes[0].destroy(GroupId(1), ReplicaId(5)).expect("its end");
-        lanes[0].destroy(GroupId(3), ReplicaId(8)).expect("it was lost before it was here");
-    }
-    let (_logs, mut lanes) = open(&dir);
-    let lane = &mut lanes[0];
-    assert_eq!(lane.holding(GroupId(1)), Some(Holding::Gone { highest: ReplicaId(5) }));
-    assert_eq!(lane.load(GroupId(1)), Ok(None));
-    let refused = |result: Result<(), StoreError>| result.expect_err("refused").to_string();
-    let text = "replica 5 of shard 0 can't begin here: replica 5 has been here, and ids only rise";
-    assert_eq!(refused(lane.create(&[birth(1, 5)])), text);
-    refused(lane.create(&[birth(3, 8)]));
-    refused(lane.create(&[birth(2, 5)]));
-    assert_eq!(refused(lane.create(&[birth(2, 6)])), "replica 6 of shard 1 is not here, replica 5 is");
-    refused(lane.create(&[birth(4, 5), birth(4, 6)]));
-    assert_eq!(lane.holding(GroupId(4)), None, "all or none");
-    lane.create(&[birth(1, 6), birth(3, 9)]).expect("higher ids");
-    assert_eq!(indexes(&load(lane, 1)), [], "nothing of its forerunner's log");
-    assert_eq!(indexes(&load(lane, 2)), [(2, 2)], "the next group is untouched");
-}
-
-#[test]
 fn a_request_that_does_not_fit_ends_all_writing() {
-    let misfits: [fn() -> Persist; 6] = [
-        || append(1, entries(5..=5, 2)),
-        || append(1, entries(1..=2, 2)),
-        || append(1, vec![entry(2, 2, ""), entry(4, 2, "")]),
-        || Persist { truncate_to: Some(LogIndex(9)), ..persist(1) },
-        || Persist { replica: ReplicaId(6), ..append(1, entries(2..=2, 2)) },
-        || append(2, entries(2..=2, 2)),
+    let misfits: [(fn() -> Persist, &str); 8] = [
+        (|| append(1, entries(5..=5, 2)), "the log of shard 0 can't take that: entries 5 to 5, onto 2 to 3"),
+        (|| append(1, entries(1..=2, 2)), "the log of shard 0 can't take that: entries 1 to 2, onto 2 to 3"),
+        (
+            || append(1, vec![entry(2, 2, ""), entry(4, 2, "")]),
+            "the log of shard 0 can't take that: entries 2 to 4, onto 2 to 3",
+        ),
+        (
+            || Persist { truncate_to: Some(LogIndex(9)), ..persist(1) },
+            "the log of shard 0 can't take that: a truncation to 9, behind its last entry 3",
+        ),
+        (
+            || Persist { generation: 4, ..append(1, entries(2..=2, 2)) },
+            "the log of shard 0 can't take that: replica 5 is of generation 3, not 4",
+        ),
+        (|| Persist { replica: ReplicaId(6), ..persist(1) }, "replica 6 of shard 0 is not here, replica 5 is"),
+        (|| append(2, entries(2..=2, 2)), "replica 5 of shard 1 is not here"),
+        (|| birth(1, 6), "the log of shard 0 can't take that: replica 6 begins, and replica 5 was not destroyed"),
     ];
-    for misfit in misfits {
+    for (misfit, text) in misfits {
         let dir = Dir::new();
         {
             let (_logs, mut lanes) = open(&dir);
-            lanes[0].create(&[birth(1, 5)]).expect("a birth");
+            lanes[0].write(&[birth(1, 5)]).expect("a birth");
             lanes[0].write(&[append(1, entries(2..=2, 2))]).expect("a turn");
             let error = lanes[0].write(&[append(1, entries(3..=3, 2)), misfit()]).expect_err("it does not fit");
-            let again = lanes[1].create(&[birth(7, 5)]).expect_err("poisoned, for every lane");
+            assert_eq!(error.to_string(), text);
+            let again = lanes[1].write(&[birth(7, 5)]).expect_err("poisoned, for every lane");
             assert_eq!(again.to_string(), format!("nothing is written any more since a write failed: {error}"));
             assert!(matches!(again, StoreError::Poisoned { .. }));
         }
@@ -161,7 +144,7 @@ fn without_sync_it_is_there_after_the_process_has_ended() {
     {
         let logs = RocksLogs::open(&dir.0, claim(), &options).expect("a new directory");
         let mut lanes = logs.lanes().expect("lanes");
-        lanes[0].create(&[birth(1, 5)]).expect("a birth");
+        lanes[0].write(&[birth(1, 5)]).expect("a birth");
         lanes[0].write(&[append(1, entries(2..=3, 2))]).expect("a turn");
         lanes[0].write(&[Persist { hard_state: Some(hard_state(2, 5, 3)), ..persist(1) }]).expect("a turn");
         logs.sync().expect("a sync at the end");
@@ -173,19 +156,48 @@ fn without_sync_it_is_there_after_the_process_has_ended() {
 
 #[test]
 fn logs_are_loaded_by_several_threads() {
+    fn can_be_sent<T: Send>() {}
+    fn can_be_shared<T: Sync>() {}
+    can_be_sent::<RocksLane>();
+    can_be_sent::<RocksLogs>();
+    can_be_shared::<RocksLogs>();
+    can_be_sent::<crate::storage::checkpoints::BackgroundWriter>();
+
     let dir = Dir::new();
-    let (_logs, mut lanes) = open(&dir);
+    let (logs, mut lanes) = open(&dir);
     let births: Vec<_> = (1..=20).map(|group| birth(group, 5)).collect();
-    lanes[0].create(&births).expect("births");
+    lanes[0].write(&births).expect("births");
     let turn: Vec<_> = (1..=20).map(|group| append(group, entries(2..=u64::from(group) + 1, 2))).collect();
     lanes[0].write(&turn).expect("a turn");
+    let logs = &logs;
     std::thread::scope(|scope| {
-        for (part, lane) in [&lanes[0], &lanes[1]].into_iter().enumerate() {
+        for part in 0..2 {
             scope.spawn(move || {
-                for group in (1..=20).filter(|group| group % 2 == part as u32) {
-                    assert_eq!(load(lane, group).entries.len(), group as usize);
+                for group in (1..=20).filter(|group| group % 2 == part) {
+                    let log = logs.load(GroupId(group)).expect("a sound log").expect("a replica");
+                    assert_eq!(log.entries.len(), group as usize);
                 }
             });
         }
     });
+}
+
+#[test]
+fn another_number_of_lanes_finds_the_same_logs() {
+    let dir = Dir::new();
+    let mut index = 1;
+    for lanes in [3, 1, LogOptions::MAX_LANES, 2] {
+        let logs = RocksLogs::open(&dir.0, claim(), &LogOptions { lanes, ..options() }).expect("a sound directory");
+        let mut lanes = logs.lanes().expect("lanes");
+        for group in 1..=3 {
+            let lane = group as usize % lanes.len();
+            if index == 1 {
+                lanes[lane].write(&[birth(group, 5)]).expect("a birth");
+            }
+            let before: Vec<_> = (2..=index).map(|index| (index, 2)).collect();
+            assert_eq!(indexes(&load(&lanes[lane], group)), before);
+            lanes[lane].write(&[append(group, entries(index + 1..=index + 1, 2))]).expect("a turn");
+        }
+        index += 1;
+    }
 }

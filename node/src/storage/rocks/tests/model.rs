@@ -23,6 +23,8 @@ enum Step {
     Renew {
         group: u32,
     },
+    /// What has queued up is written.
+    Write,
     Restart,
 }
 
@@ -33,6 +35,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (group(), 0_u64..90).prop_map(|(group, keep)| Step::Truncate { group, keep }),
         1 => (group(), 0_u64..9).prop_map(|(group, ahead)| Step::Reset { group, ahead }),
         1 => group().prop_map(|group| Step::Renew { group }),
+        4 => Just(Step::Write),
         1 => Just(Step::Restart),
     ]
 }
@@ -60,68 +63,102 @@ fn apply(log: &mut RecoveredLog, persist: &Persist) {
     }
 }
 
-fn born(group: u32, replica: u64) -> (Birth, RecoveredLog) {
+fn born(group: u32, replica: u64) -> (Persist, RecoveredLog) {
     let birth = birth(group, replica);
     let hard_state = hard_state(BASE.term, 0, BASE.index);
     let log = RecoveredLog { replica: birth.replica, generation: 3, base: BASE, entries: Vec::new(), hard_state };
     (birth, log)
 }
 
+/// The store, what its two lanes are still to write, and what it must hold then.
+struct Run {
+    dir: Dir,
+    store: (RocksLogs, Vec<RocksLane>),
+    queued: [(Vec<(GroupId, ReplicaId)>, Vec<Persist>); 2],
+    model: BTreeMap<u32, RecoveredLog>,
+}
+
+impl Run {
+    fn new() -> Self {
+        let dir = Dir::new();
+        let store = open(&dir);
+        let mut run = Self { dir, store, queued: Default::default(), model: BTreeMap::new() };
+        (1..=3).for_each(|group| run.begin(group, 5));
+        run
+    }
+
+    fn queue(&mut self, group: u32) -> &mut (Vec<(GroupId, ReplicaId)>, Vec<Persist>) {
+        &mut self.queued[group as usize % 2]
+    }
+
+    fn begin(&mut self, group: u32, replica: u64) {
+        let (birth, log) = born(group, replica);
+        self.queue(group).1.push(birth);
+        self.model.insert(group, log);
+    }
+
+    fn turn(&mut self, group: u32, term: u64, change: impl Fn(&RecoveredLog, &mut Persist)) {
+        let log = self.model.get_mut(&group).expect("a log");
+        let mut request = Persist { replica: log.replica, ..persist(group) };
+        change(log, &mut request);
+        apply(log, &request);
+        request.hard_state = Some(hard_state(term, 5, log.base.index));
+        apply(log, &Persist { hard_state: request.hard_state.clone(), ..persist(group) });
+        self.queue(group).1.push(request);
+    }
+
+    fn write(&mut self) {
+        for ((destroyed, batch), lane) in self.queued.iter_mut().zip(&mut self.store.1) {
+            lane.commit(destroyed, batch).expect("some turns");
+            (destroyed.clear(), batch.clear());
+        }
+    }
+
+    fn restart(self) -> Self {
+        let Self { dir, store, queued, model } = self;
+        drop(store);
+        Self { store: open(&dir), dir, queued, model }
+    }
+
+    fn step(mut self, step: Step, term: u64) -> Self {
+        match step {
+            Step::Append { group, back, count } => self.turn(group, term, |log, request| {
+                let first = (last(log).index + 1).saturating_sub(back).max(log.base.index + 1);
+                request.entries = entries(first..=first + count - 1, term);
+            }),
+            Step::Truncate { group, keep } => self.turn(group, term, |log, request| {
+                request.truncate_to = Some(LogIndex(last(log).index.saturating_sub(keep)));
+            }),
+            Step::Reset { group, ahead } => self.turn(group, term, |log, request| {
+                request.reset = Some(SnapshotPoint { index: last(log).index + ahead, term });
+            }),
+            Step::Renew { group } => {
+                let old = self.model[&group].replica;
+                self.queue(group).0.push((GroupId(group), old));
+                self.begin(group, old.0 + 1);
+            }
+            Step::Write => self.write(),
+            Step::Restart => {
+                self.write();
+                return self.restart();
+            }
+        }
+        self
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
 
     #[test]
-    fn it_behaves_like_its_model(steps in vec(step(), 1..40)) {
-        let dir = Dir::new();
-        let mut store = open(&dir);
-        let mut model = BTreeMap::new();
-        for group in 1..=3 {
-            let (birth, log) = born(group, 5);
-            store.1[0].create(&[birth]).expect("a birth");
-            model.insert(group, log);
-        }
-        for (n, step) in steps.into_iter().enumerate() {
-            let term = n as u64 + 2;
-            let mut turn = |group: u32, change: &dyn Fn(&RecoveredLog, &mut Persist)| {
-                let log = model.get_mut(&group).expect("a log");
-                let mut request = Persist { replica: log.replica, ..persist(group) };
-                change(log, &mut request);
-                apply(log, &request);
-                request.hard_state = Some(hard_state(term, 5, log.base.index));
-                apply(log, &Persist { hard_state: request.hard_state.clone(), ..persist(group) });
-                store.1[group as usize % 2].write(&[request]).expect("a turn");
-            };
-            match step {
-                Step::Append { group, back, count } => turn(group, &|log, request| {
-                    let first = (last(log).index + 1).saturating_sub(back).max(log.base.index + 1);
-                    request.entries = entries(first..=first + count - 1, term);
-                }),
-                Step::Truncate { group, keep } => turn(group, &|log, request| {
-                    request.truncate_to = Some(LogIndex(last(log).index.saturating_sub(keep)));
-                }),
-                Step::Reset { group, ahead } => turn(group, &|log, request| {
-                    request.reset = Some(SnapshotPoint { index: last(log).index + ahead, term });
-                }),
-                Step::Renew { group } => {
-                    let old = model[&group].replica;
-                    let (birth, log) = born(group, old.0 + 1);
-                    store.1[0].destroy(GroupId(group), old).expect("an end");
-                    store.1[1].create(&[birth]).expect("a birth");
-                    model.insert(group, log);
-                }
-                Step::Restart => {
-                    drop(store);
-                    store = open(&dir);
-                }
+    fn it_behaves_like_its_model(steps in vec(step(), 1..60)) {
+        let mut run = (2..).zip(steps).fold(Run::new(), |run, (term, step)| run.step(step, term));
+        run.write();
+        for _ in 0..2 {
+            for (group, log) in &run.model {
+                prop_assert_eq!(&load(&run.store.1[0], *group), log);
             }
-        }
-        for (group, log) in &model {
-            prop_assert_eq!(&load(&store.1[0], *group), log);
-        }
-        drop(store);
-        let store = open(&dir);
-        for (group, log) in &model {
-            prop_assert_eq!(&load(&store.1[0], *group), log);
+            run = run.restart();
         }
     }
 }

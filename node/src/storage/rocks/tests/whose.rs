@@ -42,30 +42,33 @@ fn another_cluster_is_refused() {
     let dir = Dir::new();
     {
         let (mut logs, _lanes) = open(&dir);
-        logs.enter(ClusterUid(0xaa)).expect("its first cluster");
-        logs.enter(ClusterUid(0xaa)).expect("the same");
+        assert_eq!(logs.birth(), None);
+        logs.enter(ClusterUid(0xaa), b"map").expect("its first cluster");
+        logs.enter(ClusterUid(0xaa), b"a later map").expect("the same");
+        assert_eq!(logs.birth(), Some(&b"map"[..]), "it began once");
     }
     let (mut logs, mut lanes) = open(&dir);
-    assert_eq!(logs.identity().cluster, Some(ClusterUid(0xaa)));
-    let error = logs.enter(ClusterUid(0xbb)).expect_err("another");
+    assert_eq!((logs.identity().cluster, logs.birth()), (Some(ClusterUid(0xaa)), Some(&b"map"[..])));
+    let error = logs.enter(ClusterUid(0xbb), b"other").expect_err("another");
     assert!(matches!(error, StoreError::OtherCluster { found: ClusterUid(0xaa), .. }), "{error}");
-    lanes[0].create(&[birth(1, 5)]).expect("a refusal does no harm");
+    lanes[0].write(&[birth(1, 5)]).expect("a refusal does no harm");
 }
 
 #[test]
-fn a_newer_directory_is_refused() {
+fn each_start_is_a_new_life_until_a_cluster_is_entered() {
     let dir = Dir::new();
-    drop(open(&dir));
-    let path = dir.0.join("MARK");
-    let mut bytes = fs::read(&path).expect("the mark");
-    let newer = record::number_record(record::Kind::Format, b"crema data directory", 2);
-    bytes[..newer.len()].copy_from_slice(&newer);
-    fs::write(&path, bytes).expect("a newer mark");
-    let text = format!(
-        "{} has format 2 and this build reads up to 1: use the release that wrote it, or a newer one",
-        dir.0.display()
-    );
-    assert_eq!(refusal(try_open(&dir.0)), text);
+    let start = |life: u128| {
+        let claim = Claim { node: NodeId(1), new_incarnation: Incarnation(life) };
+        RocksLogs::open(&dir.0, claim, &options()).expect("a sound directory")
+    };
+    for life in 1..=3 {
+        assert_eq!(start(life).identity().incarnation, Incarnation(life));
+    }
+    start(4).enter(ClusterUid(0xaa), b"map").expect("a cluster");
+    for life in 5..=6 {
+        let kept = Identity { node: NodeId(1), incarnation: Incarnation(4), cluster: Some(ClusterUid(0xaa)) };
+        assert_eq!(start(life).identity(), kept);
+    }
 }
 
 #[test]
@@ -82,34 +85,11 @@ fn a_directory_that_was_not_finished_is_made_anew() {
 }
 
 #[test]
-fn a_missing_file_is_damage_and_never_a_new_directory() {
-    let made = Dir::new();
-    {
-        let (_logs, mut lanes) = open(&made);
-        lanes[0].create(&[birth(1, 5)]).expect("a birth");
-    }
-    let names = fs::read_dir(made.0.join(DATABASE)).expect("files").map(|file| file.expect("a file").file_name());
-    let names = names.map(|name| format!("{DATABASE}/{}", name.to_string_lossy()));
-    let harmless = ["OPTIONS", "LOG", "LOCK", "IDENTITY"].map(|name| format!("{DATABASE}/{name}"));
-    let vital = names.filter(|name| !harmless.iter().any(|harmless| name.starts_with(harmless)));
-    let vital: Vec<_> = vital.chain([DATABASE.to_owned(), "MARK".to_owned()]).collect();
-    assert!(vital.len() >= 5, "{vital:?}");
-    for name in vital {
-        let dir = Dir::copy_of(&made.0);
-        let path = dir.0.join(&name);
-        let removed = if path.is_dir() { fs::remove_dir_all(&path) } else { fs::remove_file(&path) };
-        removed.expect("removed");
-        assert!(try_open(&dir.0).is_err(), "without {name}");
-        assert!(try_open(&dir.0).is_err(), "without {name}, once more");
-    }
-}
-
-#[test]
 fn what_was_set_aside_makes_room_for_a_new_life() {
     let dir = Dir::new();
     {
         let (_logs, mut lanes) = open(&dir);
-        lanes[0].create(&[birth(1, 5)]).expect("a birth");
+        lanes[0].write(&[birth(1, 5)]).expect("a birth");
     }
     fs::create_dir(dir.0.join("checkpoints")).expect("another store's folder");
     for number in 1..=2 {
