@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use crema_api::v1;
 
-use super::group::{Env, Group};
+use super::{
+    NodeConfig,
+    group::{Env, Group},
+};
 use crate::{
     checkpoint::{self, Peer},
     cluster::map::{ClusterMap, ReplicaAt},
@@ -37,6 +40,14 @@ pub(super) fn conf_to_wire(conf: &checkpoint::ConfState) -> v1::ConfState {
     }
 }
 
+/// An entry that was proposed after a configuration was applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Seal {
+    conf_version: u64,
+    term: Term,
+    index: LogIndex,
+}
+
 impl<S: EntryStore> Group<S> {
     /// Everybody in the configuration.
     pub(super) fn conf_members(&self) -> impl Iterator<Item = ReplicaId> + '_ {
@@ -66,6 +77,7 @@ impl<S: EntryStore> Group<S> {
         self.nodes.insert(self.own(), own_node);
         let wishes = (self.migrating, self.preferred, self.settings);
         self.migrating = map.migration_of(self.id).is_some();
+        self.conf_version_in_map = set.conf_version;
         self.preferred = set.replicas.first().map(|at| at.replica);
         self.settings = Settings {
             capacity: map.settings.capacity,
@@ -115,6 +127,33 @@ impl<S: EntryStore> Group<S> {
         self.peer_table.retain(|peer| members.contains(&peer.replica));
         self.on_new_conf(env);
         Ok(())
+    }
+
+    /// Sees to it that the configuration outlives a restart, before the map counts on it. That an entry is committed is
+    /// synced only with the next one; without it a majority might come back with the configuration before, ask voters that
+    /// the map has let go, and wait for ever. What is proposed now is synced with the commit of all that is applied here.
+    pub(super) fn seal_conf(&mut self, config: &NodeConfig) {
+        let is_begun = self.seal.is_some_and(|seal| self.holds(seal));
+        if !self.needs_seal(config) || is_begun || !self.is_current_leader() {
+            return;
+        }
+        if let Ok((index, term)) = self.replica.propose(Vec::new()) {
+            self.seal = Some(Seal { conf_version: self.conf_version, term, index });
+        }
+    }
+
+    fn needs_seal(&self, config: &NodeConfig) -> bool {
+        config.durable && (self.migrating || self.conf_version != self.conf_version_in_map)
+    }
+
+    fn holds(&self, seal: Seal) -> bool {
+        (seal.conf_version, seal.term) == (self.conf_version, self.replica.standing().term)
+    }
+
+    /// Whether a restart of all its replicas can't take the configuration back; where nobody waits for that, it may.
+    pub(super) fn has_sealed_conf(&self, config: &NodeConfig) -> bool {
+        let is_sealed = |seal: Seal| self.holds(seal) && seal.index <= self.applied();
+        !self.needs_seal(config) || self.seal.is_some_and(is_sealed)
     }
 
     /// What follows from another configuration, applied or brought by a snapshot.

@@ -57,7 +57,7 @@ struct Sign {
 pub(super) struct Governor {
     term: Term,
     since_tick: u64,
-    governing: Governing,
+    pub(super) governing: Governing,
     signs: BTreeMap<NodeId, Sign>,
     /// The terms of the last reports.
     terms: BTreeMap<GroupId, Term>,
@@ -229,7 +229,7 @@ impl<S: EntryStore> Node<S> {
             return;
         };
         let term = group.replica.standing().term;
-        if !group.replica.is_leader() {
+        if !group.replica.is_leader() || group.health.is_stopped() {
             self.governor = None;
         } else if self.governor.as_ref().is_none_or(|governor| governor.term != term) {
             self.governor = Some(Governor::new(term, self.tick));

@@ -6,7 +6,7 @@ use super::{
     Limits, NodeConfig,
     batch::{Answer, Batch},
     checkpoints::Checkpoints,
-    conf::peer_of,
+    conf::{Seal, peer_of},
     evict::Evictions,
     hashes::{Hashes, Health},
     hibernate::Rest,
@@ -84,6 +84,10 @@ pub(super) struct Group<S> {
     pub(super) conf: checkpoint::ConfState,
     /// How many changes of the configuration were applied.
     pub(super) conf_version: u64,
+    /// The last entry by which this leader has made a configuration outlive a restart.
+    pub(super) seal: Option<Seal>,
+    /// The last one that the map has heard of.
+    pub(super) conf_version_in_map: u64,
     /// The map has a migration of this group.
     pub(super) migrating: bool,
     /// Where leadership should be, by the map.
@@ -161,6 +165,8 @@ impl<S: EntryStore> Group<S> {
             dead: BTreeSet::new(),
             conf: checkpoint::ConfState::default(),
             conf_version,
+            conf_version_in_map: 0,
+            seal: None,
             migrating: false,
             preferred: None,
             steering: Steering::default(),
@@ -259,6 +265,7 @@ impl<S: EntryStore> Group<S> {
         if self.health.is_stopped() {
             return;
         }
+        self.seal_conf(env.config);
         self.propose(env);
         loop {
             let next_stamp = env.clock.peek(self.last_stamp, env.now);
@@ -268,6 +275,7 @@ impl<S: EntryStore> Group<S> {
             if self.health.is_stopped() {
                 return;
             }
+            self.seal_conf(env.config);
             self.propose(env);
         }
         self.follow_standing(env);

@@ -11,7 +11,7 @@ use super::{Node, report::Listener};
 use crate::{
     cluster::map::ClusterMap,
     machine::store::EntryStore,
-    types::{GroupId, LogIndex, NodeId, Now, Term},
+    types::{GroupId, LogIndex, NodeId, Now, ReplicaId, Term},
 };
 
 /// What a replica adds to the bytes of a map, about.
@@ -19,14 +19,17 @@ const REPLICA_BYTES: usize = 40;
 
 impl<S: EntryStore> Node<S> {
     /// Sends the newest map to every peer outside the meta group, once for each version and session. A member that has
-    /// never answered counts as outside: its node may not know yet that it has a replica.
+    /// never answered counts as outside: its node may not know yet that it has a replica. So does one that has stopped.
     pub(super) fn tell_outsiders(&mut self) {
         let Some(group) = self.groups.get(&GroupId::META) else { return };
         let Some(governor) = &mut self.governor else { return };
         if !group.is_current_leader() {
             return;
         }
-        let reached = group.replica.matches().into_iter().filter(|(_, matched)| *matched > LogIndex(0));
+        let health = &governor.governing.health;
+        let takes_part =
+            |(replica, matched): &(ReplicaId, LogIndex)| *matched > LogIndex(0) && !health.is_stopped(*replica);
+        let reached = group.replica.matches().into_iter().filter(takes_part);
         let inside: BTreeSet<NodeId> =
             reached.filter_map(|(replica, _)| group.nodes.get(&replica).copied()).collect();
         let (version, term) = (self.map.version, group.replica.standing().term);

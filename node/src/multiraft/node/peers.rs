@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crema_api::v1;
 
-use super::{Node, apply, hibernate::Beats, lane_of};
+use super::{Node, apply, group::Group, hibernate::Beats, lane_of};
 use crate::{
     machine::store::EntryStore,
     types::{GroupId, NodeId, Now, ReplicaId},
@@ -51,8 +51,24 @@ impl<S: EntryStore> Node<S> {
         self.peers.forget(peer);
         // Before anything is said on the session each side knows the other's clock (PROTOCOL 3).
         self.send_beat(now, peer);
+        self.wake_led_for(now, peer);
         self.park_bounced();
         self.dirty.extend(self.routes.waiting());
+    }
+
+    /// A peer with a disk may be another process, which lacks what its last one had not synced. A learner among them can't
+    /// stand up for itself, so the leader looks.
+    fn wake_led_for(&mut self, now: Now, peer: NodeId) {
+        if !self.config.durable {
+            return;
+        }
+        let is_led = |group: &Group<S>| group.is_asleep() && group.replica.is_leader();
+        let has_it = |group: &Group<S>| group.others().any(|(_, node)| node == peer);
+        let led = self.groups.iter().filter(|(_, group)| is_led(group) && has_it(group));
+        for id in led.map(|(id, _)| *id).collect::<Vec<_>>() {
+            self.with_group(now, id, |group, _| group.wake());
+            self.dirty.insert(id);
+        }
     }
 
     pub(super) fn on_session_down(&mut self, peer: NodeId, session: u64) {

@@ -166,6 +166,11 @@ impl<S: EntryStore> Node<S> {
 
     fn make_report(&mut self) -> v1::NodeReport {
         let changed = std::mem::take(&mut self.report.changed);
+        // What a restart could take back is not said yet.
+        let (later, changed): (BTreeSet<GroupId>, BTreeSet<GroupId>) = changed.into_iter().partition(|id| {
+            self.groups.get(id).is_some_and(|group| group.replica.is_leader() && !group.has_sealed_conf(&self.config))
+        });
+        self.report.changed = later;
         (self.report.last_tick, self.report.last_version) = (self.tick, self.map.version);
         let groups = changed.into_iter().map(|id| match self.groups.get(&id) {
             Some(group) if group.replica.is_leader() => group.report(),
@@ -190,7 +195,7 @@ impl<S: EntryStore> Node<S> {
             self.report.fresh = self.report.led.keys().copied().collect();
             self.report.told_tick = 0;
         }
-        let Some(listener) = listener else { return };
+        let Some(listener) = listener else { return self.report_to_anybody() };
         let version = self.report.workers.values().map(|report| report.map_version).min().unwrap_or(0);
         let due = self.report.told_tick == 0 || self.tick >= self.report.told_tick + SIGN_OF_LIFE_TICKS;
         if !due && self.report.fresh.is_empty() && self.report.told_version == version {
@@ -207,10 +212,27 @@ impl<S: EntryStore> Node<S> {
         }
     }
 
+    /// A node whose own part in the meta group has stopped hears of no leader; and the leader does not know that it must
+    /// be told. So it says to all what ails it, now and then, until one of them answers.
+    fn report_to_anybody(&mut self) {
+        let has_stopped = self.groups.get(&GroupId::META).is_some_and(|meta| meta.health.is_stopped());
+        if !has_stopped || self.tick < self.report.told_tick + SIGN_OF_LIFE_TICKS {
+            return;
+        }
+        self.report.told_tick = self.tick;
+        let report = self.report.sum(self.config.lanes.workers, self.config.limits.memory_bytes);
+        for peer in self.out.sessions.keys().copied().collect::<Vec<_>>() {
+            if let Some(frame) = self.out.to(peer, 64 + report.groups.len() * 128) {
+                frame.reports.push(report.clone());
+            }
+        }
+    }
+
     /// Whoever leads the meta group, if it can be told anything.
     fn listener(&self) -> Option<Listener> {
         let session = |node: NodeId| self.out.sessions.get(&node).copied();
-        let by_replica = self.groups.get(&GroupId::META).and_then(|meta| {
+        let meta = self.groups.get(&GroupId::META).filter(|meta| !meta.health.is_stopped());
+        let by_replica = meta.and_then(|meta| {
             let (node, term) = (meta.leader_node()?, meta.replica.standing().term);
             Some(Listener { node, session: session(node), term })
         });

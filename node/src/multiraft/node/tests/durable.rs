@@ -367,3 +367,33 @@ fn no_peer_waits_for_a_disk_that_takes_nothing() {
     assert_eq!(of(away.0), of(cluster.leader().0));
     assert_eq!(cluster.status(away.0).counters.snapshots_installed, 1);
 }
+
+#[test]
+fn a_configuration_is_sealed_before_the_map_may_count_on_it() {
+    let mut cluster = three(Limits::default());
+    cluster.run(1, vec![put("k", "1")]).expect("write");
+    let (leader, now, last) = (cluster.leader(), cluster.now, cluster.status(cluster.leader().0).last);
+    let node = cluster.nodes.get_mut(&leader).expect("node");
+    let config = node.config.clone();
+    let sealed = |group: &mut Group<ModelStore>| group.has_sealed_conf(&config);
+    assert_eq!(node.with_group(now, SHARD, |group, _| sealed(group)), Some(true), "nobody waits for it");
+    node.with_group(now, SHARD, |group, _| group.migrating = true);
+    node.dirty.insert(SHARD);
+    assert_eq!(node.with_group(now, SHARD, |group, _| sealed(group)), Some(false), "a restart may take it back");
+    cluster.run_ms(500);
+    let node = cluster.nodes.get_mut(&leader).expect("node");
+    assert_eq!(node.with_group(now, SHARD, |group, _| sealed(group)), Some(true));
+    assert_eq!(cluster.status(leader.0).last, last.next(), "with one entry");
+}
+
+#[test]
+fn a_leader_wakes_for_a_peer_that_may_have_forgotten() {
+    let mut cluster = three(Limits::default());
+    cluster.run(1, vec![put("k", "1")]).expect("write");
+    cluster.run_ms(20_000);
+    let leader = cluster.leader();
+    assert!(cluster.status(leader.0).asleep);
+    let other = NodeId(leader.0 % 3 + 1);
+    cluster.input(leader, Input::SessionUp { peer: other, session: 1 });
+    assert!(!cluster.status(leader.0).asleep);
+}
