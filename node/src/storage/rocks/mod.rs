@@ -17,10 +17,10 @@ mod load;
 mod mark;
 mod options;
 mod record;
-mod recycled;
 mod steps;
 #[cfg(test)]
 mod tests;
+mod wal;
 mod write;
 
 use std::{
@@ -166,10 +166,12 @@ impl RocksLogs {
         if !is_complete && folder.exists() {
             fs::remove_dir_all(&folder).map_err(|error| StoreError::io("remove", &folder, error))?;
         }
-        if is_complete {
-            recycled::check(path, &folder)?;
-        }
-        let db = open_database(path, &folder, options, !is_complete)?;
+        let db = if is_complete {
+            wal::check(path, &folder)?;
+            reopen_database(path, &folder, options)?
+        } else {
+            open_database(path, &folder, options, true)?
+        };
         let shared = Arc::new(Shared {
             path: path.to_owned(),
             db,
@@ -323,6 +325,20 @@ fn find_mark(path: &Path, folder: &Path) -> Result<(Mark, Vec<u64>), StoreError>
         return Err(damaged("the database is missing"));
     }
     Ok((mark, synced))
+}
+
+/// Opens a database that is there. A torn end is dropped; whether something that was synced went with it, the lanes know.
+fn reopen_database(path: &Path, folder: &Path, options: &LogOptions) -> Result<DB, StoreError> {
+    match open_database(path, folder, options, false) {
+        Err(StoreError::Damaged { path: damaged, what }) => {
+            if wal::cut_torn_end(folder).map_err(|error| StoreError::io("cut", folder, error))? {
+                open_database(path, folder, options, false)
+            } else {
+                Err(StoreError::Damaged { path: damaged, what })
+            }
+        }
+        opened => opened,
+    }
 }
 
 fn open_database(path: &Path, folder: &Path, options: &LogOptions, create: bool) -> Result<DB, StoreError> {

@@ -1,73 +1,122 @@
-//! A disk that is full: the store stops, and nothing acknowledged is lost.
+//! Real disks that are full, or can't keep what they have taken: the store stops, and nothing acknowledged is lost.
 
 use std::process::Command;
 
 use super::*;
 
-/// A small file system of its own; unmounted with the test.
+/// A file system that is mounted on a folder of its own; unmounted with the test.
 struct Mounted(Dir);
 
 impl Mounted {
     /// `None`, with the reason, where mounting is not allowed.
-    fn new(size: &str) -> Option<Self> {
+    fn new(args: &[&str]) -> Option<Self> {
         let dir = Dir::new();
-        mount(&["-t", "tmpfs", "-o", &format!("size={size}"), "none"], &dir.0)?;
+        run(Command::new("mount").args(args).arg(&dir.0))?;
         Some(Self(dir))
+    }
+
+    /// In memory, of a size.
+    fn memory(size: &str) -> Option<Self> {
+        Self::new(&["-t", "tmpfs", "-o", &format!("size={size}"), "none"])
+    }
+
+    /// The other one has more room now.
+    fn grow(&self, size: &str) {
+        run(Command::new("mount").args(["-o", &format!("remount,size={size}")]).arg(&self.0.0))
+            .expect("a larger disk");
     }
 }
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        let _ = Command::new("umount").arg(&self.0.0).status();
+        let _ = run(Command::new("umount").arg(&self.0.0));
     }
 }
 
-fn mount(args: &[&str], at: &Path) -> Option<()> {
-    match Command::new("mount").args(args).arg(at).output() {
+fn run(command: &mut Command) -> Option<()> {
+    match command.output() {
         Ok(output) if output.status.success() => Some(()),
         Ok(output) => {
-            eprintln!("skipped: mount says {}", String::from_utf8_lossy(&output.stderr));
+            eprintln!("skipped: {command:?} says {}", String::from_utf8_lossy(&output.stderr));
             None
         }
         Err(error) => {
-            eprintln!("skipped: mount cannot be run: {error}");
+            eprintln!("skipped: {command:?} cannot be run: {error}");
             None
         }
     }
+}
+
+/// An entry that does not pack: what is sorted into a file stays as large as it was in the write-ahead log.
+fn large(index: u64) -> Entry {
+    let mut noise = Draw::new(index);
+    let data: Vec<u8> = (0..50 << 10).map(|_| noise.below(256) as u8).collect();
+    Entry { data: data.into(), ..entry(index, 2, "") }
+}
+
+/// Writes until the disk has had enough, and sees that nobody writes after that. Says how far it was acknowledged, and
+/// what was wrong then.
+fn fill(dir: &Path) -> (u64, String) {
+    let (logs, mut lanes) = try_open(dir).expect("a new directory");
+    lanes[0].write(&[birth(1, 5)]).expect("a birth");
+    let mut acknowledged = 1;
+    let error = loop {
+        let next = acknowledged + 1;
+        match lanes[0].write(&[append(1, vec![large(next)])]) {
+            Ok(()) => acknowledged = next,
+            Err(error) => break chain(&error),
+        }
+        assert!(acknowledged < 1_000, "the disk takes everything");
+    };
+    for lane in &mut lanes {
+        // Also when there is space again.
+        assert!(matches!(lane.write(&[persist(1)]), Err(StoreError::Poisoned { .. })));
+    }
+    assert!(matches!(logs.sync(), Err(StoreError::Poisoned { .. })));
+    (acknowledged, error)
+}
+
+/// All that was acknowledged is there, and life goes on.
+fn check(dir: &Path, acknowledged: u64) {
+    let (_logs, mut lanes) = try_open(dir).expect("a sound directory");
+    let log = load(&lanes[0], 1);
+    // The one that was not acknowledged may be there or not.
+    let last = log.entries.last().expect("an entry").index;
+    assert!(last == acknowledged || last == acknowledged + 1, "{last}, {acknowledged} were acknowledged");
+    assert_eq!(log.entries, (2..=last).map(large).collect::<Vec<_>>());
+    lanes[0].write(&[append(1, entries(last + 1..=last + 1, 2))]).expect("there is space");
 }
 
 #[test]
 fn a_full_disk_stops_the_store_and_loses_nothing() {
-    let Some(disk) = Mounted::new("12m") else { return };
-    // It does not pack: what is sorted into files and truncated from the write-ahead log stays as large as it was.
-    let mut noise = Draw::new(1);
-    let mut large = |index| Entry {
-        data: (0..50 << 10).map(|_| noise.below(256) as u8).collect::<Vec<_>>().into(),
-        ..entry(index, 2, "")
-    };
-    let mut acknowledged = 1;
-    {
-        let (_logs, mut lanes) = open(&disk.0);
-        lanes[0].write(&[birth(1, 5)]).expect("a birth");
-        let error = loop {
-            let next = acknowledged + 1;
-            match lanes[0].write(&[append(1, vec![large(next)])]) {
-                Ok(()) => acknowledged = next,
-                Err(error) => break error,
-            }
-            assert!(acknowledged < 1_000, "the disk never fills");
-        };
-        assert!(chain(&error).contains("No space left on device"), "{}", chain(&error));
-        for lane in &mut lanes {
-            // Also when there is space again.
-            assert!(matches!(lane.write(&[persist(1)]), Err(StoreError::Poisoned { .. })));
-        }
+    let Some(disk) = Mounted::memory("12m") else { return };
+    let (acknowledged, error) = fill(&disk.0.0);
+    assert!(error.contains("No space left on device"), "{error}");
+    // A start on the full disk may fail, but takes nothing for damaged.
+    match read(&disk.0.0) {
+        Ok((_, sound, damaged)) => assert_eq!((sound.len(), damaged.len()), (1, 0)),
+        Err(StoreError::Io { .. }) => {}
+        Err(error) => panic!("{}", chain(&error)),
     }
-    mount(&["-o", "remount,size=100m"], &disk.0.0).expect("a larger disk");
-    let (_logs, mut lanes) = open(&disk.0);
-    let log = load(&lanes[0], 1);
-    let last = log.entries.last().expect("an entry").index;
-    // The one that was not acknowledged may be there or not.
-    assert!(last == acknowledged || last == acknowledged + 1, "{last}, {acknowledged} were acknowledged");
-    lanes[0].write(&[append(1, entries(last + 1..=last + 1, 2))]).expect("there is space");
+    disk.grow("100m");
+    check(&disk.0.0, acknowledged);
+}
+
+#[test]
+fn what_a_failed_sync_has_left_in_memory_is_not_believed() {
+    // The system takes what is written; only when it is synced does the disk below turn out to have no room for it.
+    let Some(below) = Mounted::memory("10m") else { return };
+    let image = below.0.0.join("image");
+    fs::File::create(&image).and_then(|file| file.set_len(200 << 20)).expect("a sparse file");
+    let name = image.to_string_lossy().into_owned();
+    let Some(()) = run(Command::new("mkfs.ext4").args(["-q", "-O", "^has_journal", &name])) else { return };
+    let mount = || Mounted::new(&["-o", "loop", &name]);
+    let Some(disk) = mount() else { return };
+    let (acknowledged, error) = fill(&disk.0.0);
+    assert!(error.contains("While fdatasync"), "it fails when it is synced: {error}");
+    below.grow("300m");
+    // Only what reached the disk is still there then.
+    drop(disk);
+    let disk = mount().expect("it was mounted before");
+    check(&disk.0.0, acknowledged);
 }
