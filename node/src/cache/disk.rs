@@ -26,7 +26,7 @@ use crate::{
     error::{Error, chain},
     machine::Machine,
     multiraft::{
-        node::{Found, Restart, RestartedGroup},
+        node::{Found, Restart, RestartedGroup, Restored},
         runtime::{Disk, Stores},
     },
     storage::{
@@ -193,7 +193,7 @@ impl OpenDisk {
             let ended = |worker: thread::ScopedJoinHandle<'_, Result<(), Error>>| {
                 worker.join().unwrap_or_else(|_| Err(Error::Fatal("a thread that read the logs panicked".to_owned())))
             };
-            workers.into_iter().map(ended).collect::<Result<(), Error>>()
+            workers.into_iter().try_for_each(ended)
         })?;
         Ok(Restart { birth, groups: groups.into_inner(), held })
     }
@@ -248,8 +248,7 @@ impl OpenDisk {
 
     /// Files of replicas that are not here any more: a crash came between the end of one and that of its files.
     fn forget_strangers(&self, live: &[Held]) {
-        let is_here =
-            |(group, replica)| live.iter().any(|held| (held.group, held.replica) == (group, replica));
+        let is_here = |(group, replica)| live.iter().any(|held| (held.group, held.replica) == (group, replica));
         for (group, replica) in self.checkpoints.replicas().into_iter().filter(|id| !is_here(*id)) {
             if let Err(error) = self.checkpoints.forget(group, replica) {
                 tracing::warn!(%group, %replica, error = chain(&error), "old checkpoints could not be removed");
@@ -274,7 +273,7 @@ impl OpenDisk {
                 Err(error) => return Ok(Found::Damaged(format!("{id}: {}", chain(&error)))),
             },
         };
-        Ok(Found::Sound { log, checkpoint: Some((head, machine)) })
+        Ok(Found::Sound { log, checkpoint: Some(Box::new(Restored { head, machine })) })
     }
 
     /// The newest sound checkpoint of a replica.

@@ -14,7 +14,7 @@ use crema::{
     consensus::{DiskLog, Persist, SnapshotPoint},
     faults::{Fault, Faults},
     machine::{Machine, model::ModelStore},
-    multiraft::node::{CheckpointPiece, Found, PersistBatch, Piece, Restart, RestartedGroup},
+    multiraft::node::{CheckpointPiece, Found, PersistBatch, Piece, Restart, RestartedGroup, Restored},
     types::{Draw, GroupId, LogIndex, ReplicaId},
 };
 
@@ -144,12 +144,16 @@ impl Disk {
         Restart { birth: self.birth.clone(), groups: self.logs.iter().map(load).collect(), held: self.held.clone() }
     }
 
-    fn newest(&self, group: GroupId, make_store: impl Fn() -> ModelStore) -> Result<Newest, String> {
+    fn newest(
+        &self,
+        group: GroupId,
+        make_store: impl Fn() -> ModelStore,
+    ) -> Result<Option<Box<Restored<ModelStore>>>, String> {
         let Some((_, bytes)) = self.checkpoints.get(&group).and_then(|all| all.last()) else { return Ok(None) };
         let (head, entries) = checkpoint::decode_all(bytes).map_err(|error| error.to_string())?;
         let machine = group.shard().map(|_| Machine::restore(make_store(), &head.machine, entries.into_iter()));
         let machine = machine.transpose().map_err(|error| error.to_string())?;
-        Ok(Some((head, machine.map(Box::new))))
+        Ok(Some(Box::new(Restored { head, machine: machine.map(Box::new) })))
     }
 
     fn put(&mut self, group: GroupId, index: u64, bytes: Vec<u8>) {
@@ -211,6 +215,3 @@ impl Disk {
         }
     }
 }
-
-/// What a checkpoint says, and the machine that it makes.
-type Newest = Option<(checkpoint::Head, Option<Box<Machine<ModelStore>>>)>;

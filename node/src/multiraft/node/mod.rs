@@ -61,7 +61,7 @@ pub use self::{
     govern::Governing,
     hashes::{Health, IN_THE_MINORITY, NO_MAJORITY},
     out::{Effects, Event, SendSnapshot},
-    recover::{Found, Restart, RestartedGroup},
+    recover::{Found, Restart, RestartedGroup, Restored},
     snapshot::ReceivedSnapshot,
     status::{Counters, GroupStatus},
 };

@@ -50,14 +50,22 @@ pub struct RestartedGroup<S> {
     pub found: Found<S>,
 }
 
+/// The state in a checkpoint.
+pub struct Restored<S> {
+    /// What it says beside the entries.
+    pub head: checkpoint::Head,
+    /// The machine restored from the entries; none for the meta group.
+    pub machine: Option<Box<Machine<S>>>,
+}
+
 /// What is left of a replica.
 pub enum Found<S> {
     /// A log, and the newest whole checkpoint from which it goes on without a gap, if there is one.
     Sound {
         /// The log.
         log: DiskLog,
-        /// What the checkpoint says beside the entries, and the machine restored from them (none for the meta group).
-        checkpoint: Option<(checkpoint::Head, Option<Box<Machine<S>>>)>,
+        /// That checkpoint.
+        checkpoint: Option<Box<Restored<S>>>,
     },
     /// It can't be read as it was written, and why.
     Damaged(String),
@@ -126,7 +134,7 @@ pub(super) fn resume<S: EntryStore>(
     mut store: impl FnMut() -> S,
 ) -> Start<S> {
     let resumed = match found {
-        Found::Sound { log, checkpoint: Some((head, machine)) } => from_checkpoint(birth, id, log, head, machine),
+        Found::Sound { log, checkpoint: Some(state) } => from_checkpoint(birth, id, log, *state),
         Found::Sound { log, checkpoint: None } => from_birth(birth, id, log, store()),
         Found::Damaged(reason) => Err(reason),
     };
@@ -140,9 +148,9 @@ fn from_checkpoint<S: EntryStore>(
     birth: &Arc<ClusterMap>,
     id: GroupId,
     log: DiskLog,
-    head: checkpoint::Head,
-    machine: Option<Box<Machine<S>>>,
+    state: Restored<S>,
 ) -> Result<Start<S>, String> {
+    let Restored { head, machine } = state;
     if (head.cluster, head.group) != (birth.uid, id) {
         return Err(format!("its checkpoint is of {} of cluster {}", head.group, head.cluster));
     }

@@ -268,15 +268,21 @@ fn gather(first: PersistBatch, inbox: &Receiver<Job>) -> (PersistBatch, u64, Opt
     (batch, turns, None)
 }
 
-/// What each worker begins with, and its way to the disk if there is one.
+/// What a worker begins with, and its way to the disk if there is one.
+pub(super) struct Part<S> {
+    pub(super) restart: Restart<S>,
+    pub(super) journal: Option<Journal>,
+}
+
+/// One part for each worker.
 pub(super) fn parts<S: EntryStore>(
     disk: Option<Disk<S>>,
     workers: u32,
     map: &Arc<ClusterMap>,
     tell: Listeners,
-) -> io::Result<Vec<(Restart<S>, Option<Journal>)>> {
+) -> io::Result<Vec<Part<S>>> {
     let Some(Disk { logs, checkpoints, restart }) = disk else {
-        return Ok((0..workers).map(|_| (Restart::fresh(map.clone()), None)).collect());
+        return Ok((0..workers).map(|_| Part { restart: Restart::fresh(map.clone()), journal: None }).collect());
     };
     let Restart { birth, mut groups, held } = restart;
     let checkpoints = checkpoint_writer(checkpoints, tell.clone())?;
@@ -285,7 +291,8 @@ pub(super) fn parts<S: EntryStore>(
         let (own, rest) = mem::take(&mut groups).into_iter().partition(|(group, _)| lanes.owns(*group));
         groups = rest;
         let journal = Journal::start(worker, store, checkpoints.clone(), tell.clone())?;
-        Ok((Restart { birth: birth.clone(), groups: own, held: held.clone() }, Some(journal)))
+        let restart = Restart { birth: birth.clone(), groups: own, held: held.clone() };
+        Ok(Part { restart, journal: Some(journal) })
     };
     (0..workers).zip(logs).map(part).collect()
 }

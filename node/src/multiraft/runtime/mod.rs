@@ -18,7 +18,7 @@ use crate::{
         command::{Op, Outcome},
         store::EntryStore,
     },
-    multiraft::node::{Admission, Event, Lanes, Limits, Node, NodeConfig, Restart, Timings, lane_of},
+    multiraft::node::{Admission, Event, Lanes, Limits, Node, NodeConfig, Timings, lane_of},
     network::{Network, NetworkSettings, PeerDoor, PeerHandle},
     types::{GroupId, Incarnation, NodeId, ShardId},
 };
@@ -37,7 +37,7 @@ pub use self::{
     disk::{Disk, DiskBoard, DiskCounts},
 };
 use self::{
-    disk::{Journal, Listeners},
+    disk::{Listeners, Part},
     mailbox::{Mail, Mailbox, Submission},
     outlets::Outlets,
     sink::Sink,
@@ -139,7 +139,7 @@ impl Runtime {
             clock: clock.clone(),
         });
         let parts = disk::parts(disk, config.workers, &map, tell)?;
-        let start = |((inbox, number), (restart, journal)): ((_, u32), (Restart<T::Store>, Option<Journal>))| {
+        let start = |((inbox, number), Part { restart, journal }): (_, Part<T::Store>)| {
             let stores = outlets.stores.clone();
             let config = config.of_worker(number, journal.is_some());
             let node = Node::restart(config, map.clone(), restart, move |group| stores.make(group));
