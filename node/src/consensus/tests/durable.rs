@@ -101,7 +101,6 @@ fn log(base: (u64, u64), terms: &[u64], hard: Option<(u64, u64, u64)>) -> DiskLo
 }
 
 /// What a log and a state at (index, term) give: base, last index, hard state and whether the log was given up.
-/// Its base, how many entries follow, the hard state, and whether the log was given up.
 type Went = ((u64, u64), u64, (u64, u64, u64), bool);
 
 fn recover(log: DiskLog, at: (u64, u64)) -> Result<Went, Unusable> {
