@@ -294,7 +294,11 @@ impl Cluster {
         ];
         let data = self.data(id);
         let data = self.is_durable.then(|| [("--storage", "rocksdb".to_owned()), ("--data-dir", data)]);
-        let own = own.iter().chain(data.iter().flatten()).chain(shape).flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]);
+        let own = own
+            .iter()
+            .chain(data.iter().flatten())
+            .chain(shape)
+            .flat_map(|(flag, value)| [(*flag).to_owned(), value.clone()]);
         let flags = ["start".to_owned()].into_iter().chain(own).chain(self.further.iter().cloned());
         let folder = self.folder.clone();
         self.nodes.push(Node { id, addresses, flags: flags.collect(), process: None, folder, starts: 0 });

@@ -248,8 +248,7 @@ impl OpenDisk {
 
     /// Files of replicas that are not here any more: a crash came between the end of one and that of its files.
     fn forget_strangers(&self, live: &[Held]) {
-        let is_here =
-            |(group, replica)| live.iter().any(|held| (held.group, held.replica) == (group, replica));
+        let is_here = |(group, replica)| live.iter().any(|held| (held.group, held.replica) == (group, replica));
         for (group, replica) in self.checkpoints.replicas().into_iter().filter(|id| !is_here(*id)) {
             if let Err(error) = self.checkpoints.forget(group, replica) {
                 tracing::warn!(%group, %replica, error = chain(&error), "old checkpoints could not be removed");

@@ -193,8 +193,7 @@ impl Entrant {
         map: Arc<ClusterMap>,
         finder: Option<&Finder>,
     ) -> impl Future<Output = ()> + Send + use<> {
-        let joiner =
-            Joiner { node: self.config.node, member: self.about.clone(), seeds: self.contacts(finder) };
+        let joiner = Joiner { node: self.config.node, member: self.about.clone(), seeds: self.contacts(finder) };
         async move {
             if joiner.is_known_to(&map) {
                 return;

@@ -33,10 +33,19 @@ const TRANSFER_TIMEOUT: Duration = Duration::from_secs(5);
 enum Stage {
     Forming,
     /// It reads its data: so many replicas of so many are done.
-    Recovering { done: usize, total: usize },
-    Joined { runtime: RuntimeHandle },
-    Refused { reason: String },
-    Stopping { runtime: Option<RuntimeHandle> },
+    Recovering {
+        done: usize,
+        total: usize,
+    },
+    Joined {
+        runtime: RuntimeHandle,
+    },
+    Refused {
+        reason: String,
+    },
+    Stopping {
+        runtime: Option<RuntimeHandle>,
+    },
 }
 
 struct Inner {
@@ -125,10 +134,9 @@ impl NodeView {
     pub(super) fn runtime(&self) -> Option<RuntimeHandle> {
         match &*self.0.stage.read() {
             Stage::Joined { runtime } | Stage::Stopping { runtime: Some(runtime) } => Some(runtime.clone()),
-            Stage::Forming
-            | Stage::Recovering { .. }
-            | Stage::Refused { .. }
-            | Stage::Stopping { runtime: None } => None,
+            Stage::Forming | Stage::Recovering { .. } | Stage::Refused { .. } | Stage::Stopping { runtime: None } => {
+                None
+            }
         }
     }
 

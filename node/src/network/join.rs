@@ -52,7 +52,9 @@ impl Joiner {
     /// perhaps, is to be known as it is now.
     #[must_use]
     pub fn is_known_to(&self, map: &ClusterMap) -> bool {
-        map.members.get(&self.node).is_some_and(|known| *known == Member { state: known.state, ..self.member.clone() })
+        map.members
+            .get(&self.node)
+            .is_some_and(|known| *known == Member { state: known.state, ..self.member.clone() })
     }
 }
 
