@@ -79,7 +79,8 @@ pub(crate) struct EntryFlags {
     /// port, 7000 if none is given, goes with A and AAAA records; SRV records of _peer._tcp.NAME have their own.
     #[arg(long, value_parser = discovery, env = "CREMA_DISCOVERY")]
     pub(crate) discovery: Option<Discovery>,
-    /// Forms a new cluster of this node alone; others join it. Only for its first start: it forms another one each time.
+    /// Forms a new cluster of this node alone; others join it. Only for its first start: without a data directory it forms
+    /// another one each time.
     #[arg(long, env = "CREMA_BOOTSTRAP")]
     pub(crate) bootstrap: bool,
     /// The name server that --discovery asks, `address:port` [default: the system's].
