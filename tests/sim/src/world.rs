@@ -100,6 +100,11 @@ enum Event {
         boot: u64,
         number: u64,
     },
+    /// What writes the checkpoints of a process takes more.
+    Room {
+        place: Place,
+        boot: u64,
+    },
     /// A checkpoint of a process is in its place.
     Published {
         place: Place,
@@ -311,6 +316,7 @@ impl<'t> World<'t> {
             Event::Doubt(place) => self.doubt(place),
             Event::Return(place) => self.come_back(place),
             Event::Synced { place, boot, number } => self.synced(place, boot, number),
+            Event::Room { place, boot } => self.set_room(place, boot, true),
             Event::Published { place, boot, group, replica, point } => {
                 self.published(place, boot, group, replica, point);
             }
