@@ -10,6 +10,7 @@ mod journal;
 mod log;
 mod logger;
 mod membership;
+mod origin;
 mod persist;
 mod poll;
 mod reads;
@@ -21,9 +22,7 @@ pub use self::{
     conf::{ConfChange, ConfStep},
     log::SnapshotPoint,
     membership::PeerProgress,
+    origin::{FIRST_INDEX, FIRST_TERM, Origin, ReplicaConfig},
     persist::{DiskLog, Persist, Recovered, Unusable},
-    replica::{
-        Committed, CommittedKind, Dropped, FIRST_INDEX, FIRST_TERM, Origin, Output, ReadAnswer, Replica,
-        ReplicaConfig, Role, Standing,
-    },
+    replica::{Committed, CommittedKind, Dropped, Output, ReadAnswer, Replica, Role, Standing},
 };

@@ -4,7 +4,7 @@
 //! dropped whole, as a log of checksummed records drops it. A checkpoint is there once it is published, or not at all.
 
 use std::{
-    collections::{BTreeMap, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     sync::Arc,
 };
 
@@ -38,6 +38,10 @@ pub struct Disk {
     /// Checkpoints that are not whole yet, or not published.
     making: BTreeMap<(GroupId, ReplicaId), (SnapshotPoint, Vec<u8>)>,
     unsynced: VecDeque<PersistBatch>,
+    /// Groups whose log can't be read any more.
+    damaged: BTreeSet<GroupId>,
+    /// It takes nothing any more, until the process ends.
+    is_failed: bool,
     faults: Faults,
 }
 
@@ -54,6 +58,8 @@ impl Disk {
             received: BTreeMap::new(),
             making: BTreeMap::new(),
             unsynced: VecDeque::new(),
+            damaged: BTreeSet::new(),
+            is_failed: false,
             faults,
         }
     }
@@ -69,17 +75,48 @@ impl Disk {
         self.map.clone()
     }
 
-    /// A batch is written; a crash may still take it.
-    pub fn write(&mut self, batch: PersistBatch) {
-        self.unsynced.push_back(batch);
+    /// A batch is written; a crash may still take it. Says whether it will be synced.
+    pub fn write(&mut self, batch: PersistBatch) -> bool {
+        if !self.is_failed {
+            self.unsynced.push_back(batch);
+        }
+        !self.is_failed
     }
 
-    /// Everything up to a batch is synced.
-    pub fn sync(&mut self, number: u64) {
+    /// From now on it takes nothing.
+    pub fn fail(&mut self) {
+        self.is_failed = true;
+    }
+
+    /// Whether it takes nothing any more.
+    #[must_use]
+    pub fn is_failed(&self) -> bool {
+        self.is_failed
+    }
+
+    /// The log of a group, or a byte of its newest checkpoint, goes bad. Says whose it is, if there is something.
+    pub fn damage(&mut self, group: GroupId, log: bool, draw: &mut Draw) -> Option<ReplicaId> {
+        let (replica, _) = self.logs.get(&group)?;
+        if log {
+            self.damaged.insert(group);
+        } else {
+            let (_, bytes) = self.checkpoints.get_mut(&group)?.last_mut()?;
+            let at = draw.below(bytes.len() as u64) as usize;
+            bytes[at] ^= 1 << draw.below(8);
+        }
+        Some(*replica)
+    }
+
+    /// Everything up to a batch is synced. Says whether it could be.
+    pub fn sync(&mut self, number: u64) -> bool {
+        if self.is_failed {
+            return false;
+        }
         while self.unsynced.front().is_some_and(|batch| batch.number <= number) {
             let Some(batch) = self.unsynced.pop_front() else { break };
             self.take_in(batch);
         }
+        true
     }
 
     /// A snapshot came in, whole and synced under a name of its own.
@@ -110,9 +147,15 @@ impl Disk {
         if self.making.get(&id).is_none_or(|(made, _)| *made != point) {
             return false;
         }
-        let Some((_, bytes)) = self.making.remove(&id) else { return false };
+        let Some((_, bytes)) = self.making.remove(&id).filter(|_| !self.is_failed) else { return false };
         self.put(group, point.index, bytes);
         true
+    }
+
+    /// A whole checkpoint found no place. Says whether it still was to have one.
+    pub fn give_up(&mut self, group: GroupId, replica: ReplicaId, point: SnapshotPoint) -> bool {
+        let id = (group, replica);
+        self.making.get(&id).is_some_and(|(made, _)| *made == point) && self.making.remove(&id).is_some()
     }
 
     /// The process is gone: of what was not synced a prefix is left.
@@ -130,30 +173,29 @@ impl Disk {
         }
         self.received.clear();
         self.making.clear();
+        self.is_failed = false;
     }
 
     /// What the next process finds.
     pub fn load(&self, make_store: impl Fn() -> ModelStore) -> Restart<ModelStore> {
         let load = |(group, (replica, log)): (&GroupId, &(ReplicaId, DiskLog))| {
-            let found = match self.newest(*group, &make_store) {
-                Ok(checkpoint) => Found::Sound { log: log.clone(), checkpoint },
-                Err(reason) => Found::Damaged(reason),
+            let found = match self.damaged.contains(group) {
+                false => Found::Sound { log: log.clone(), checkpoint: self.newest(*group, &make_store) },
+                true => Found::Damaged("a bit has flipped".to_owned()),
             };
             (*group, RestartedGroup { replica: *replica, found })
         };
         Restart { birth: self.birth.clone(), groups: self.logs.iter().map(load).collect(), held: self.held.clone() }
     }
 
-    fn newest(
-        &self,
-        group: GroupId,
-        make_store: impl Fn() -> ModelStore,
-    ) -> Result<Option<Box<Restored<ModelStore>>>, String> {
-        let Some((_, bytes)) = self.checkpoints.get(&group).and_then(|all| all.last()) else { return Ok(None) };
-        let (head, entries) = checkpoint::decode_all(bytes).map_err(|error| error.to_string())?;
-        let machine = group.shard().map(|_| Machine::restore(make_store(), &head.machine, entries.into_iter()));
-        let machine = machine.transpose().map_err(|error| error.to_string())?;
-        Ok(Some(Box::new(Restored { head, machine: machine.map(Box::new) })))
+    /// The newest checkpoint that is whole. Whether the log goes back that far the core will see.
+    fn newest(&self, group: GroupId, make_store: impl Fn() -> ModelStore) -> Option<Box<Restored<ModelStore>>> {
+        self.checkpoints.get(&group)?.iter().rev().find_map(|(_, bytes)| {
+            let (head, entries) = checkpoint::decode_all(bytes).ok()?;
+            let machine = group.shard().map(|_| Machine::restore(make_store(), &head.machine, entries.into_iter()));
+            let machine = machine.transpose().ok()?;
+            Some(Box::new(Restored { head, machine: machine.map(Box::new) }))
+        })
     }
 
     fn put(&mut self, group: GroupId, index: u64, bytes: Vec<u8>) {
@@ -171,6 +213,7 @@ impl Disk {
             if self.logs.get(&group).is_some_and(|(here, _)| *here == replica) {
                 self.logs.remove(&group);
                 self.checkpoints.remove(&group);
+                self.damaged.remove(&group);
             }
             self.received.retain(|(of, _), _| *of != group);
             self.making.remove(&(group, replica));

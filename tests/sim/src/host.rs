@@ -208,7 +208,7 @@ impl Host {
                 capture_step: plan.capture_step,
                 ..Limits::default()
             },
-            checkpoints: Triggers { log_entries: plan.log_entries as u64, ..Triggers::default() },
+            checkpoints: Triggers { log_entries: plan.checkpoint_entries, ..Triggers::default() },
             compression: Compression::default(),
             seed: seed ^ (place as u64) << 48 ^ (self.lives as u64) << 40,
             durable: plan.durable,

@@ -33,6 +33,8 @@ pub struct Plan {
     pub hibernate_ticks: u64,
     /// The log is truncated above this many entries.
     pub log_entries: usize,
+    /// With disks, a checkpoint is due after so many entries.
+    pub checkpoint_entries: u64,
     /// Entries that a capture visits per turn.
     pub capture_step: usize,
     /// State hashes are compared at multiples of this index.
@@ -101,8 +103,21 @@ pub enum Incident {
     HealNet,
     /// A process dies; in memory mode all it knew is gone.
     Crash(Place),
-    /// A process starts where none lives; it knows nothing and joins.
+    /// A process starts where none lives: it goes on from its disk, or knows nothing and joins.
     Restart(Place),
+    /// A process dies, and its disk with it.
+    Wipe(Place),
+    /// A disk takes nothing any more.
+    FailDisk(Place),
+    /// What the disk of a dead process has of a group is damaged.
+    Damage {
+        /// The node.
+        place: Place,
+        /// The group's number.
+        group: u32,
+        /// The log, or the newest checkpoint.
+        log: bool,
+    },
     /// An operator wants something.
     Wish(Wish),
     /// A leader is told to propose a change of its group's configuration that counts on a past one.
@@ -127,7 +142,15 @@ pub enum Incident {
         place: Place,
         /// The group's number.
         group: u32,
+        /// It flips before it is hashed: only a comparison with others can show it.
+        deep: bool,
     },
+}
+
+impl Incident {
+    fn ends_a_process(&self) -> bool {
+        matches!(self, Self::Crash(_) | Self::Restart(_) | Self::Wipe(_))
+    }
 }
 
 /// Which kinds of trouble a seed has.
@@ -203,6 +226,7 @@ impl Plan {
             drift_ppm: [0, 200][draw.below(2) as usize],
             hibernate_ticks: [0, 6, 20][draw.below(3) as usize],
             log_entries: [20, 60, 10_000][draw.below(3) as usize],
+            checkpoint_entries: [10, 20, 60, 10_000][draw.below(4) as usize],
             capture_step: [1, 3, 100][draw.below(3) as usize],
             hash_interval: [8, 32, 1_024][draw.below(3) as usize],
             max_entries: [0, 0, 4, 8][draw.below(4) as usize],
@@ -214,9 +238,7 @@ impl Plan {
         };
         plan.draw_incidents(draw);
         plan.draw_shape(draw);
-        if !plan.shape.changes && draw.below(2) == 0 {
-            plan.have_disks(draw);
-        }
+        plan.draw_disks(draw);
         plan
     }
 
@@ -234,10 +256,11 @@ impl Plan {
         if concerns_disks {
             plan.shape = Shape::fixed();
             plan.log_entries = 20;
+            plan.checkpoint_entries = 20;
             plan.have_disks(draw);
         } else if plan.durable {
             plan.durable = false;
-            plan.incidents.retain(|(_, incident)| !matches!(incident, Incident::Crash(_) | Incident::Restart(_)));
+            plan.incidents.retain(|(_, incident)| !incident.ends_a_process());
         }
         match fault {
             Fault::ReplicaIdReused => plan.restart_often(draw),
@@ -294,7 +317,7 @@ impl Plan {
             let at = SECOND + draw.below(self.heal_at - SECOND);
             let (place, group) =
                 (draw.below(self.nodes as u64) as Place, 1 + draw.below(u64::from(self.shards)) as u32);
-            self.incidents.push((at, Incident::Corrupt { place, group }));
+            self.incidents.push((at, Incident::Corrupt { place, group, deep: false }));
         }
         self.incidents.retain(|(at, _)| *at < self.heal_at);
         self.incidents.sort_by_key(|(at, _)| *at);
@@ -339,7 +362,7 @@ impl Plan {
     /// One node's process comes and goes, with a lagging follower beside it. Without the fault it never comes back.
     fn restart_often(&mut self, draw: &mut Draw) {
         self.shape = Shape { changes: true, returns: true, spares: self.shape.spares, ..Shape::fixed() };
-        self.incidents.retain(|(_, incident)| !matches!(incident, Incident::Crash(_) | Incident::Restart(_)));
+        self.incidents.retain(|(_, incident)| !incident.ends_a_process());
         let place = draw.below(self.nodes as u64) as Place;
         let mut at = SECOND;
         while at < self.heal_at && self.nodes >= 3 {
@@ -359,7 +382,7 @@ impl Plan {
         self.incidents.clear();
         let at = SECOND + draw.below(self.heal_at - SECOND);
         let (place, group) = (draw.below(3) as Place, 1 + draw.below(u64::from(self.shards)) as u32);
-        self.incidents.push((at, Incident::Corrupt { place, group }));
+        self.incidents.push((at, Incident::Corrupt { place, group, deep: false }));
     }
 }
 

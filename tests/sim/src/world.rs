@@ -10,31 +10,23 @@ use crema::{
     cluster::map::ClusterMap,
     consensus::SnapshotPoint,
     faults::{Fault, Faults},
-    machine::command::{Op, Query},
     multiraft::node::{Effects, Event as Told, Input, ReceivedSnapshot, SendSnapshot, Ticket},
     types::{Draw, GroupId, ReplicaId},
 };
 use crema_api::v1;
 
 use crate::{
-    check::{self, Checked, ClockBounds, Rules, SearchLimit},
-    clients::{Answered, Clients},
+    check::Checked,
+    clients::Clients,
     clock::{MS, Micros, NodeClock, SECOND, wall_ms},
     cluster,
     host::{Host, node_id, place_of},
-    invariants::{Failure, Watch, answers, complaints, convergence, shape::misshapen, tier},
+    invariants::{Failure, Watch, complaints, tier},
     net::{Net, Notice, Place},
     plan::{Incident, Plan},
     queue::Queue,
-    workload::{Ask, Workload, get_both},
+    workload::Workload,
 };
-
-/// After the trouble the cluster must have recovered within this.
-const RECOVERY: Micros = 15 * SECOND;
-/// The same when replicas have to be replaced first: dead nodes are found, learners copy, one change after the other.
-const REPAIR: Micros = 90 * SECOND;
-/// How long the last reads and writes may take.
-const LAST_TIMEOUT_MS: u64 = 6_000;
 
 /// What a run that found nothing went through.
 #[derive(Clone, Copy, Debug, Default)]
@@ -100,6 +92,11 @@ enum Event {
         boot: u64,
         number: u64,
     },
+    /// What writes the checkpoints of a process takes more.
+    Room {
+        place: Place,
+        boot: u64,
+    },
     /// A checkpoint of a process is in its place.
     Published {
         place: Place,
@@ -149,7 +146,9 @@ macro_rules! trace {
 }
 
 mod brief;
+mod calls;
 mod disks;
+mod ending;
 mod shape;
 mod trouble;
 
@@ -232,33 +231,6 @@ impl<'t> World<'t> {
         self.queue.set(self.plan.heal_at, Event::Heal);
     }
 
-    fn judge(mut self) -> Result<Passed, Failure> {
-        let rules = self.rules();
-        let history = self.clients.recorder().history();
-        let checked = check::check(history, &rules, SearchLimit::default()).map_err(|violation| Failure {
-            invariant: if violation.undecided { UNDECIDED } else { "linearizability" },
-            at: self.now,
-            reason: violation.to_string(),
-        })?;
-        trace!(self, "passed: {checked:?}");
-        Ok(Passed { ops: self.clients.asked(), checked, ended_at: self.now, events: self.events })
-    }
-
-    /// How far log time may have been from true time: as wrong as the clocks were, and a jumping clock leads it
-    /// forward by the allowed skew at most (PROTOCOL 3).
-    fn rules(&self) -> Rules {
-        let (least, most) = self.clock_error_ms;
-        let allowed = if self.jumper.is_some() { self.first_map.settings.max_clock_skew_ms } else { 0 };
-        let slack = 20;
-        let clocks = ClockBounds {
-            behind_ms: least.min(0).unsigned_abs() + slack,
-            ahead_ms: most.max(0).unsigned_abs() + allowed + slack,
-        };
-        // A clock that was set back holds log time back, for as long as its node leads.
-        let bounded = self.jumper.is_none() || self.plan.nodes >= 3;
-        Rules { evictable: self.plan.max_entries > 0, default_ttl_ms: 0, clocks: bounded.then_some(clocks) }
-    }
-
     fn net_event(&mut self, at: Micros) -> Outcome {
         self.now = at;
         let Some(notice) = self.net.pop() else { return Ok(()) };
@@ -311,6 +283,7 @@ impl<'t> World<'t> {
             Event::Doubt(place) => self.doubt(place),
             Event::Return(place) => self.come_back(place),
             Event::Synced { place, boot, number } => self.synced(place, boot, number),
+            Event::Room { place, boot } => self.set_room(place, boot, true),
             Event::Published { place, boot, group, replica, point } => {
                 self.published(place, boot, group, replica, point);
             }
@@ -461,113 +434,6 @@ impl<'t> World<'t> {
             Ok(_) | Err(_) => false,
         };
         self.input(from, Input::SnapshotSent { group, to, ok });
-    }
-
-    fn round(&mut self, client: u64) {
-        if self.phase != Phase::Trouble || self.clients.asked() > self.plan.load.max_ops {
-            return;
-        }
-        if let Some((from, until)) = self.plan.load.quiet
-            && (from..until).contains(&self.now)
-        {
-            self.queue.set(until, Event::Round(client));
-            return;
-        }
-        let live = self.live();
-        if live.is_empty() {
-            self.queue.set(self.now + 50 * MS, Event::Round(client));
-            return;
-        }
-        let calls = 1 + self.draw.below(self.plan.load.pipeline);
-        let place = live[self.draw.below(live.len() as u64) as usize];
-        for _ in 0..calls {
-            let ask = self.clients.workload.next(&mut self.draw, wall_ms(self.now));
-            let timeout_ms = 1 + self.draw.below(self.plan.load.timeout_ms);
-            self.call(Some(client), place, ask, timeout_ms);
-        }
-    }
-
-    fn call(&mut self, client: Option<u64>, place: Place, ask: Ask, timeout_ms: u64) {
-        let ticket = self.clients.begin(client, place, &ask, wall_ms(self.now));
-        trace!(self, "{place}: client {client:?} asks {} {:?}", ticket.0, ask);
-        let deadline_mono_ms = self.hosts[place].clock.now(self.now).mono_ms + timeout_ms;
-        let group = ask.group();
-        self.queue.set(self.now + timeout_ms * MS + answers::GRACE, Event::Overdue(ticket));
-        self.input(place, Input::Submit { ticket, group, ops: ask.ops, deadline_mono_ms });
-    }
-
-    fn answered(&mut self, answered: &Answered) {
-        let Answered { client: Some(client), idle: true } = *answered else { return };
-        let at = self.now + self.draw.below(self.plan.load.think);
-        self.queue.set(at, Event::Round(client));
-    }
-
-    fn overdue(&mut self, ticket: Ticket) -> Outcome {
-        let Some(open) = self.clients.open(ticket) else { return Ok(()) };
-        let resumes = self.hosts[open.place].paused_until;
-        if resumes + answers::GRACE > self.now {
-            self.queue.set(resumes + answers::GRACE, Event::Overdue(ticket));
-            return Ok(());
-        }
-        answers::overdue(ticket.0, &open.describe())
-    }
-
-    fn probe(&mut self) -> Outcome {
-        match self.phase {
-            Phase::Recovery => self.probe_recovery(),
-            Phase::LastCalls if self.clients.is_idle() => {
-                self.phase = Phase::Done;
-                Ok(())
-            }
-            Phase::Trouble | Phase::LastCalls | Phase::Done => {
-                self.queue.set(self.now + 50 * MS, Event::Probe);
-                Ok(())
-            }
-        }
-    }
-
-    fn probe_recovery(&mut self) -> Outcome {
-        self.settle_wishes();
-        let within = if self.plan.shape.changes { REPAIR } else { RECOVERY };
-        match self.missing() {
-            None => self.last_calls(),
-            Some(reason) if self.now > self.plan.heal_at + within => return Err(("convergence", reason)),
-            Some(_) => self.queue.set(self.now + 50 * MS, Event::Probe),
-        }
-        Ok(())
-    }
-
-    /// What is not as it should be after the trouble.
-    fn missing(&self) -> Option<String> {
-        if !self.clients.is_idle() {
-            return Some("open calls".to_owned());
-        }
-        if let Some(host) = self.hosts.iter().find(|host| host.is_joining) {
-            return Some(format!("place {} has not joined yet", host.place));
-        }
-        let nodes: Vec<_> = self.hosts.iter().filter_map(|host| Some((host.place, host.node.as_ref()?))).collect();
-        let stopped = self.watch.stopped();
-        let missing = convergence::missing(&nodes, stopped);
-        // A group that has stopped never gets its shape, and others may wait for that.
-        if !self.plan.shape.changes || !stopped.is_empty() {
-            return missing;
-        }
-        missing.or_else(|| misshapen(&nodes))
-    }
-
-    /// Every key through every node, perhaps from asleep; all of it must succeed.
-    fn last_calls(&mut self) {
-        trace!(self, "converged; the last calls");
-        self.phase = Phase::LastCalls;
-        for place in self.live() {
-            for shard in 0..self.plan.shards {
-                let keys = self.clients.workload.keys().into_iter().filter(|(of, _)| *of == shard);
-                let mut ops: Vec<Op> = keys.map(|(_, key)| Op::Read(Query::Get { key })).collect();
-                ops.push(Op::Read(get_both(shard)));
-                self.call(None, place, Ask { shard, ops }, LAST_TIMEOUT_MS);
-            }
-        }
-        self.queue.set(self.now + 50 * MS, Event::Probe);
     }
 }
 

@@ -100,10 +100,11 @@ fn log(base: (u64, u64), terms: &[u64], hard: Option<(u64, u64, u64)>) -> DiskLo
     DiskLog { base: SnapshotPoint { index: base.0, term: base.1 }, entries: entries.collect(), hard_state }
 }
 
-/// What a log and a state at (index, term) give: base, last index, hard state and whether the log was given up.
-type Went = ((u64, u64), u64, (u64, u64, u64), bool);
+/// Base, last index, hard state, and whether the log was given up.
+type Found = ((u64, u64), u64, (u64, u64, u64), bool);
 
-fn recover(log: DiskLog, at: (u64, u64)) -> Result<Went, Unusable> {
+/// What a log and a state at (index, term) give.
+fn recover(log: DiskLog, at: (u64, u64)) -> Result<Found, Unusable> {
     let point = SnapshotPoint { index: at.0, term: at.1 };
     let Recovered { base, entries, hard_state, reset, .. } = Recovered::new(log, point, v1::ConfState::default())?;
     let last = base.index + entries.len() as u64;

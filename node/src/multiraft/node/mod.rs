@@ -44,6 +44,7 @@ mod out;
 mod peers;
 mod propose;
 mod read;
+mod received;
 mod recover;
 mod report;
 mod route;
@@ -61,8 +62,8 @@ pub use self::{
     govern::Governing,
     hashes::{Health, IN_THE_MINORITY, NO_MAJORITY},
     out::{Effects, Event, SendSnapshot},
+    received::ReceivedSnapshot,
     recover::{Found, Restart, RestartedGroup, Restored},
-    snapshot::ReceivedSnapshot,
     status::{Counters, GroupStatus},
 };
 use self::{

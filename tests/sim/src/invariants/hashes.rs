@@ -1,11 +1,12 @@
 //! Replicas at the same applied index have the same state hash; a damaged one is off by its damage and by nothing else.
-//! Only that one says that it is corrupt; that nobody can tell who is right is said only where it is so (PROTOCOL 9).
+//! Only that one says that it is corrupt; that nobody can tell who is right is said only where it is so (PROTOCOL 9). A
+//! replica whose disk is bad stops, and never serves again (PROTOCOL 19).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crema::{
     checkpoint::ConfState,
-    multiraft::node::{GroupStatus, Health, NO_MAJORITY},
+    multiraft::node::{GroupStatus, Health, IN_THE_MINORITY, NO_MAJORITY},
     types::{GroupId, LogIndex, ReplicaId},
 };
 
@@ -24,6 +25,17 @@ pub struct Damage {
     /// How far its hash is off once the damaged entry was replaced: then the damaged one is taken out of the sum, and
     /// the one that had gone into it stays.
     pub off: u128,
+    /// Its checkpoints may be as wrong as its memory.
+    pub deep: bool,
+}
+
+/// What is known of a replica whose disk is bad.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Loss {
+    /// It may find something sound.
+    Possible,
+    /// It must never serve again.
+    Certain,
 }
 
 /// The hashes seen of each state.
@@ -38,6 +50,10 @@ pub struct Hashes {
     is_over: bool,
     /// Groups that have stopped since one of two is damaged.
     stopped: BTreeSet<GroupId>,
+    /// Replicas whose disk is bad, or was found to be wrong.
+    lost: BTreeMap<(Place, GroupId, ReplicaId), Loss>,
+    /// Processes whose disk takes nothing any more.
+    failed: BTreeSet<Place>,
 }
 
 impl Hashes {
@@ -51,14 +67,33 @@ impl Hashes {
         self.damage.is_some_and(|damage| (damage.place, damage.group) == (place, group)) && !self.is_over
     }
 
-    /// The process is gone, and its damage with it.
-    pub(super) fn forget(&mut self, place: Place) {
-        self.is_over |= self.damage.is_some_and(|damage| damage.place == place);
+    /// The process is gone, and with it the damage to its memory.
+    pub(super) fn forget(&mut self, place: Place, has_disk: bool) {
+        let heals = |damage: Damage| damage.place == place && !(damage.deep && has_disk);
+        self.is_over |= self.damage.is_some_and(heals);
+        self.failed.remove(&place);
     }
 
-    /// Whether any replica was damaged.
+    /// What a disk has of a replica is damaged; of its log or of a checkpoint.
+    pub(super) fn rot(&mut self, place: Place, group: GroupId, replica: ReplicaId, log: bool) {
+        let before = self.lost.get(&(place, group, replica)) == Some(&Loss::Certain);
+        let loss = if log || before { Loss::Certain } else { Loss::Possible };
+        self.lost.insert((place, group, replica), loss);
+    }
+
+    /// The disk of a process takes nothing any more.
+    pub(super) fn fail(&mut self, place: Place) {
+        self.failed.insert(place);
+    }
+
+    /// Whether a replica can't be counted on any more.
+    pub(super) fn is_lost(&self, place: Place, group: GroupId, replica: ReplicaId) -> bool {
+        self.failed.contains(&place) || self.lost.contains_key(&(place, group, replica))
+    }
+
+    /// Whether anything was damaged.
     pub(super) fn has_damage(&self) -> bool {
-        self.damage.is_some()
+        self.damage.is_some() || !self.lost.is_empty() || !self.failed.is_empty()
     }
 
     /// The groups that have stopped as they must.
@@ -69,15 +104,39 @@ impl Hashes {
     /// Checks one replica; `conf` is the configuration that it has applied.
     pub(super) fn see(&mut self, place: Place, status: &GroupStatus, conf: Option<&ConfState>) -> Verdict {
         let group = status.group;
+        self.check_loss(place, status)?;
+        let is_excused = match &status.health {
+            Health::Serving => true,
+            Health::Corrupt { .. } => self.is_damaged(place, group),
+            Health::Stopped { .. } => self.is_damaged(place, group) || self.is_lost(place, group, status.replica),
+        };
         let finds_no_majority = matches!(&status.health, Health::Stopped { reason } if reason.contains(NO_MAJORITY));
         if finds_no_majority && conf.is_some_and(|conf| self.has_no_majority(group, conf)) {
             self.stopped.insert(group);
-        } else if finds_no_majority || status.health != Health::Serving && !self.is_damaged(place, group) {
+        } else if finds_no_majority || !is_excused {
             let which = if self.is_damaged(place, group) { "damaged" } else { "sound" };
             let reason = format!("{group} at place {place} is {which} and says {:?}, in {conf:?}", status.health);
             return Err(("only the damaged are corrupt", reason));
         }
         self.compare(place, status)
+    }
+
+    /// Who was found wrong on a disk stays so, whatever it finds there after a restart.
+    fn check_loss(&mut self, place: Place, status: &GroupStatus) -> Verdict {
+        let id = (place, status.group, status.replica);
+        match &status.health {
+            Health::Stopped { reason }
+                if reason.contains(IN_THE_MINORITY) && self.is_damaged(place, status.group) =>
+            {
+                self.lost.insert(id, Loss::Certain);
+            }
+            Health::Serving if self.lost.get(&id) == Some(&Loss::Certain) => {
+                let reason = format!("{} at place {place}: replica {} serves again", id.1, id.2);
+                return Err(("what is lost serves no more", reason));
+            }
+            Health::Serving | Health::Corrupt { .. } | Health::Stopped { .. } => {}
+        }
+        Ok(())
     }
 
     /// One is damaged of two who vote: they differ, and neither can know that it is not the one. Of three or more the

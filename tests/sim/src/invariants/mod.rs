@@ -9,7 +9,7 @@ use crema::{
     checkpoint::ConfState,
     machine::model::ModelStore,
     multiraft::node::{GroupStatus, Node},
-    types::{GroupId, Incarnation},
+    types::{GroupId, Incarnation, ReplicaId},
 };
 
 use crate::{
@@ -84,7 +84,7 @@ impl Watch {
     /// The invariant that does not hold, and why.
     pub fn promotions(&mut self, hosts: &[Host]) -> Verdict {
         let mut fresh = self.confs.take_fresh().into_iter();
-        fresh.try_for_each(|(group, conf)| promotions::check(group, &conf, hosts))
+        fresh.try_for_each(|(group, conf)| promotions::check(group, &conf, hosts, &self.hashes))
     }
 
     fn group(&mut self, place: Place, status: &GroupStatus, conf: Option<&ConfState>) -> Verdict {
@@ -96,6 +96,22 @@ impl Watch {
     /// The memory of a replica is damaged on purpose.
     pub fn damage(&mut self, damage: hashes::Damage) {
         self.hashes.damage(damage);
+    }
+
+    /// What a disk has of a replica is damaged on purpose.
+    pub fn rot(&mut self, place: Place, group: GroupId, replica: ReplicaId, log: bool) {
+        self.hashes.rot(place, group, replica, log);
+    }
+
+    /// A disk takes nothing any more.
+    pub fn fail(&mut self, place: Place) {
+        self.hashes.fail(place);
+    }
+
+    /// Whether a replica can't be counted on any more.
+    #[must_use]
+    pub fn is_lost(&self, place: Place, group: GroupId, replica: ReplicaId) -> bool {
+        self.hashes.is_lost(place, group, replica)
     }
 
     /// Whether a replica's memory was damaged.
@@ -117,6 +133,6 @@ impl Watch {
             self.lives.forget(place);
         }
         self.maps.forget(place);
-        self.hashes.forget(place);
+        self.hashes.forget(place, has_disk);
     }
 }

@@ -1,33 +1,115 @@
-//! Crashes of nodes with disks: any of them, all at once too, for each goes on from what it had synced.
+//! What nodes with disks go through: any of them crash, all at once too, for each goes on from what it had synced. Where
+//! the cluster can change its shape, disks are also lost, fail and rot.
 
 use crema::types::Draw;
 
 use super::{Incident, Plan};
 use crate::{
-    clock::{MS, SECOND},
+    clock::{MS, Micros, SECOND},
     net::Place,
 };
 
 impl Plan {
+    /// Whether the nodes have disks; half of all seeds do.
+    pub(super) fn draw_disks(&mut self, draw: &mut Draw) {
+        if draw.below(2) == 0 {
+            return;
+        }
+        if self.shape.changes {
+            return self.change_with_disks(draw);
+        }
+        self.have_disks(draw);
+        if self.replicas >= 3 && draw.below(3) == 0 {
+            self.damage_deeply(draw);
+        }
+    }
+
     /// The nodes have disks; some crash again and again, and now and then all of them at once.
     pub(super) fn have_disks(&mut self, draw: &mut Draw) {
         self.durable = true;
-        // A crash heals a damaged memory; that is for runs without disks.
-        let kept = |incident: &Incident| {
-            !matches!(incident, Incident::Crash(_) | Incident::Restart(_) | Incident::Corrupt { .. })
-        };
-        self.incidents.retain(|(_, incident)| kept(incident));
+        self.incidents
+            .retain(|(_, incident)| !incident.ends_a_process() && !matches!(incident, Incident::Corrupt { .. }));
         let pace = [300 * MS, SECOND, 4 * SECOND][draw.below(3) as usize];
         let mut at = SECOND + draw.below(pace);
         while at < self.heal_at {
-            let first = draw.below(self.nodes as u64) as Place;
             let count = if draw.below(3) == 0 { self.nodes } else { 1 };
-            for place in (0..count).map(|i| (first + i) % self.nodes) {
-                self.incidents.push((at, Incident::Crash(place)));
-                self.incidents.push((at + 10 * MS + draw.below(SECOND), Incident::Restart(place)));
-            }
+            self.bounce(count, at, draw);
             at += 50 * MS + draw.below(pace);
         }
+        self.sort_incidents();
+    }
+
+    /// So many nodes crash at once, and each comes back when it likes.
+    fn bounce(&mut self, count: usize, at: Micros, draw: &mut Draw) {
+        let places = self.places();
+        let first = draw.below(places as u64) as Place;
+        for place in (0..count).map(|i| (first + i) % places) {
+            self.incidents.push((at, Incident::Crash(place)));
+            self.incidents.push((at + 10 * MS + draw.below(SECOND), Incident::Restart(place)));
+        }
+    }
+
+    /// A state that is wrong from an entry on, checkpoints and all. Without snapshots: who gets one of a wrong state is as
+    /// wrong, and two of three would be right by their majority.
+    fn damage_deeply(&mut self, draw: &mut Draw) {
+        self.log_entries = 10_000;
+        self.checkpoint_entries = 5 + draw.below(10);
+        self.hash_interval = [8, 32][draw.below(2) as usize];
+        let at = SECOND + draw.below(self.heal_at - SECOND);
+        let incident =
+            Incident::Corrupt { place: draw.below(self.nodes as u64) as Place, group: self.shard(draw), deep: true };
+        self.incidents.push((at, incident));
+        self.sort_incidents();
+    }
+
+    /// Of those who crash some lose their disk; others find it damaged, and disks fail under running processes.
+    fn change_with_disks(&mut self, draw: &mut Draw) {
+        self.durable = true;
+        for (_, incident) in &mut self.incidents {
+            if let Incident::Crash(place) = *incident
+                && draw.below(3) == 0
+            {
+                *incident = Incident::Wipe(place);
+            }
+        }
+        let mut at = 2 * SECOND + draw.below(4 * SECOND);
+        while at < self.heal_at {
+            match draw.below(5) {
+                0 => self.bounce(self.places(), at, draw),
+                1 => self.fail_disk(at, draw),
+                2 | 3 => self.rot(at, draw),
+                _ => self.bounce(1, at, draw),
+            }
+            at += SECOND + draw.below(6 * SECOND);
+        }
+        self.sort_incidents();
+    }
+
+    /// The process stays for a while, without a replica that takes part.
+    fn fail_disk(&mut self, at: Micros, draw: &mut Draw) {
+        let place = draw.below(self.places() as u64) as Place;
+        let until = at + draw.below(5 * SECOND);
+        let end = if draw.below(2) == 0 { Incident::Crash(place) } else { Incident::Wipe(place) };
+        self.incidents.push((at, Incident::FailDisk(place)));
+        self.incidents.push((until, end));
+        self.incidents.push((until + 10 * MS + draw.below(SECOND), Incident::Restart(place)));
+    }
+
+    fn rot(&mut self, at: Micros, draw: &mut Draw) {
+        let place = draw.below(self.places() as u64) as Place;
+        let group = if draw.below(4) == 0 { 0 } else { self.shard(draw) };
+        let incident = Incident::Damage { place, group, log: draw.below(2) == 0 };
+        self.incidents.push((at, Incident::Crash(place)));
+        self.incidents.push((at + MS, incident));
+        self.incidents.push((at + 10 * MS + draw.below(SECOND), Incident::Restart(place)));
+    }
+
+    /// The group's number of any shard.
+    fn shard(&self, draw: &mut Draw) -> u32 {
+        1 + draw.below(u64::from(self.shards)) as u32
+    }
+
+    fn sort_incidents(&mut self) {
         self.incidents.retain(|(at, _)| *at < self.heal_at);
         self.incidents.sort_by_key(|(at, _)| *at);
     }

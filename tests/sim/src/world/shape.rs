@@ -235,7 +235,7 @@ impl World<'_> {
         self.hosts[place].node.is_some() && map.groups.keys().all(|group| self.survives(*group, place, &map))
     }
 
-    fn survives(&self, group: GroupId, without: Place, map: &ClusterMap) -> bool {
+    pub(super) fn survives(&self, group: GroupId, without: Place, map: &ClusterMap) -> bool {
         let mut members: BTreeSet<ReplicaId> = map.groups[&group].replicas.iter().map(|at| at.replica).collect();
         let mut living = BTreeSet::new();
         let mut newest = None;
@@ -246,7 +246,8 @@ impl World<'_> {
             // Who is silent may be declared down at any moment.
             let heard = self.plan.shape.repair_after_ms.is_none() || self.is_heard(host.place);
             if known && heard && host.place != without && !self.watch.is_damaged(host.place, group) {
-                living.extend(node.group_status(group).map(|status| status.replica));
+                let replica = node.group_status(group).map(|status| status.replica);
+                living.extend(replica.filter(|replica| !self.watch.is_lost(host.place, group, *replica)));
             }
             newest = newest.max(Some((conf.0, host.place)));
         }

@@ -42,6 +42,10 @@ impl World<'_> {
             Incident::Slow(a, b, by) => self.net.set_slow(a, b, by),
             Incident::Loose(looseness) => self.net.looseness = looseness,
             Incident::HealNet => self.net.heal(self.now),
+            Incident::Wipe(place) if self.may_lose_disk(place) => self.wipe(place),
+            Incident::FailDisk(place) if self.may_lose_disk(place) => self.fail_disk(place),
+            Incident::Wipe(place) | Incident::FailDisk(place) => trace!(self, "{place}: is needed"),
+            Incident::Damage { place, group, log } => self.rot(place, GroupId(group), log),
             Incident::Crash(place) if self.plan.durable || self.may_lose(place) => self.crash(place),
             Incident::Crash(place) => trace!(self, "{place}: is needed"),
             Incident::Restart(place) => self.restart(place),
@@ -58,7 +62,7 @@ impl World<'_> {
                     self.input(place, crema::multiraft::node::Input::TransferLeader { group: GroupId(group), to });
                 }
             }
-            Incident::Corrupt { place, group } => self.corrupt(place, GroupId(group)),
+            Incident::Corrupt { place, group, deep } => self.corrupt(place, GroupId(group), deep),
         }
     }
 
@@ -97,8 +101,9 @@ impl World<'_> {
         }
     }
 
-    /// Damages one entry where no client reads; the next write to it makes the hash differ.
-    fn corrupt(&mut self, place: Place, group: GroupId) {
+    /// Damages one entry where no client reads; the next write to it makes the hash differ. A deep damage makes it differ
+    /// at once, until that write.
+    fn corrupt(&mut self, place: Place, group: GroupId, deep: bool) {
         let Some(shard) = group.shard() else { return };
         let Some(node) = self.hosts[place].node.as_mut() else { return };
         let Some(replica) = node.group_status(group).map(|status| status.replica) else { return };
@@ -108,8 +113,12 @@ impl World<'_> {
         value[0] ^= 1;
         let damaged = Entry::new(entry.key(), &value, entry.version(), entry.expires_at());
         let off = entry_hash(&entry).wrapping_sub(entry_hash(&damaged));
-        machine.store_mut().insert(damaged.into());
-        self.watch.damage(Damage { place, group, replica, off });
+        let off = if deep { off.wrapping_neg() } else { off };
+        match deep {
+            true => machine.damage(damaged),
+            false => _ = machine.store_mut().insert(damaged.into()),
+        }
+        self.watch.damage(Damage { place, group, replica, off, deep });
     }
 
     /// What an earlier leader may have decided comes to light late: it counts on a version that is past.
@@ -142,10 +151,14 @@ impl World<'_> {
                 self.hosts[place].paused_until = self.now;
                 self.queue.set(self.now, Event::Resume(place));
             }
+            if self.hosts[place].disk.as_ref().is_some_and(|disk| disk.is_failed()) {
+                self.crash(place);
+            }
             // Some stay away, if the cluster can do without them.
-            let away = self.plan.shape.repair_after_ms == Some(5_000) && self.draw.below(2) == 0;
+            let has_disk = self.hosts[place].disk.is_some();
+            let away = !has_disk && self.plan.shape.repair_after_ms == Some(5_000) && self.draw.below(2) == 0;
             let was_there = place < self.plan.nodes || self.hosts[place].lives() > 0;
-            let returns = self.plan.shape.returns || self.plan.durable;
+            let returns = self.plan.shape.returns || has_disk;
             if returns && was_there && self.hosts[place].is_dead() && !away {
                 self.queue.set(self.now + self.draw.below(500 * MS), Event::Return(place));
             }
