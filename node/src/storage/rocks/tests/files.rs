@@ -170,7 +170,7 @@ fn a_torn_end_is_dropped_unless_it_was_synced() {
     let (logs, mut lanes) = open(&dir);
     lanes[0].write(&[birth(1, 5), append(1, entries(2..=3, 2))]).expect("a turn");
     let synced = Dir::copy_of(&dir.0);
-    lanes[0].write(&[append(1, entries(3..=4, 3))]).expect("a turn");
+    lanes[0].write(&[append(1, entries(3..=3, 3))]).expect("a turn");
     drop((logs, lanes));
     remove_idle_files(&dir.0);
     let (before, all) = (sound(&synced.0), sound(&dir.0));
@@ -200,7 +200,7 @@ fn a_torn_end_is_dropped_unless_it_was_synced() {
         scope.spawn(|| (0..=len).for_each(|at| crash(Torn::Cut, at)));
         for torn in [Torn::Zeros, Torn::Hole] {
             let crash = &crash;
-            scope.spawn(move || (acknowledged..len).for_each(|at| crash(torn, at)));
+            scope.spawn(move || (acknowledged..len).step_by(3).for_each(|at| crash(torn, at)));
         }
     });
 }
