@@ -3,7 +3,8 @@
 //! RocksDB drops the end of its write-ahead log when that looks torn, and a flipped bit in the length of an acknowledged
 //! record looks just so. So each lane writes here, after every sync, how many of its batches are durable: a database that
 //! has fewer of them has lost something that was promised. The file itself is overwritten in place and not synced
-//! each time: it may say too little after a power failure, never too much.
+//! each time: it may say too little after a power failure, never too much. Damage to the last records of that moment then
+//! looks as a torn end does, and nobody can tell the two apart.
 
 use std::{
     fs::{self, File, OpenOptions},

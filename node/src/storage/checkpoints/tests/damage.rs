@@ -56,6 +56,24 @@ fn without_a_sound_one_all_the_damage_is_told() {
 }
 
 #[test]
+fn a_missing_file_leaves_the_other_one_and_is_never_made_up_for() {
+    for (missing, left) in [(vec![200], Some(100)), (vec![100], Some(200)), (vec![100, 200], None)] {
+        let files = Arc::<FaultyFiles>::default();
+        drop(managed(&files, &[100, 200]));
+        for index in missing {
+            let path = format!("data/checkpoints/g3-r17-i{index}.mcrs");
+            files.remove(path.as_ref()).expect("removed");
+        }
+        let manager = open(&files);
+        let recovered = manager.newest(&OWNER).expect("a search");
+        assert_eq!((found(&recovered), recovered.damaged.len()), (left, 0));
+        // Nothing of the log is cut until there are two again.
+        let until = publish(&manager, 300).expect("published").log_until;
+        assert_eq!(until, left.map(LogIndex));
+    }
+}
+
+#[test]
 fn what_stands_in_the_wrong_place_is_damage() {
     for (owner, index, what) in [
         (OWNER, 201, "index"),

@@ -109,7 +109,8 @@ fn a_damaged_identity_damages_everything() {
     let nonsense = record::seal(record::Kind::Node, record::NODE_KEY, b"short");
     let no_cluster = Identity { node: NodeId(1), incarnation: Incarnation(7), cluster: None };
     let no_cluster = record::node_record(&no_cluster);
-    let cases: [(&[u8], Option<&[u8]>, &str); 6] = [
+    type Case<'a> = (&'a [u8], Option<&'a [u8]>, &'a str);
+    let cases: [Case<'_>; 6] = [
         (record::NODE_KEY, Some(b""), "the node's identity: its checksum is wrong"),
         (record::NODE_KEY, Some(&nonsense), "the node's identity: what it says makes no sense"),
         (record::NODE_KEY, None, "the node's identity is missing"),

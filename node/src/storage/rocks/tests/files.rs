@@ -58,11 +58,14 @@ fn flip(dir: &Path, want: &Found, name: &str, first: usize) -> Vec<usize> {
 
 #[test]
 fn every_flipped_byte_is_detected_or_harmless() {
-    for dir in forms() {
+    let [fresh, sorted] = forms();
+    // These are as they were.
+    let again = ["MARK", "log/CURRENT"];
+    for (dir, but) in [(fresh, &[][..]), (sorted, &again)] {
         // What nothing reads is not worth a copy for every byte of the others.
         remove_idle_files(&dir.0);
         let want = sound(&dir.0);
-        for name in files(&dir.0) {
+        for name in files(&dir.0).into_iter().filter(|name| !but.contains(&&**name)) {
             let unnoticed = thread::scope(|scope| {
                 let other = scope.spawn(|| flip(&dir.0, &want, &name, 1));
                 [flip(&dir.0, &want, &name, 0), other.join().expect("no panic")].concat()
@@ -167,7 +170,7 @@ fn a_torn_end_is_dropped_unless_it_was_synced() {
     let (logs, mut lanes) = open(&dir);
     lanes[0].write(&[birth(1, 5), append(1, entries(2..=3, 2))]).expect("a turn");
     let synced = Dir::copy_of(&dir.0);
-    lanes[0].write(&[append(1, entries(3..=4, 3))]).expect("a turn");
+    lanes[0].write(&[append(1, entries(3..=3, 3))]).expect("a turn");
     drop((logs, lanes));
     remove_idle_files(&dir.0);
     let (before, all) = (sound(&synced.0), sound(&dir.0));
@@ -197,7 +200,7 @@ fn a_torn_end_is_dropped_unless_it_was_synced() {
         scope.spawn(|| (0..=len).for_each(|at| crash(Torn::Cut, at)));
         for torn in [Torn::Zeros, Torn::Hole] {
             let crash = &crash;
-            scope.spawn(move || (acknowledged..len).for_each(|at| crash(torn, at)));
+            scope.spawn(move || (acknowledged..len).step_by(3).for_each(|at| crash(torn, at)));
         }
     });
 }
@@ -212,11 +215,9 @@ fn records_that_follow_a_damaged_one_are_not_taken_for_its_torn_end() {
     let at = wal(&dir.0).1.len() + 20;
     // In the same block, and far behind it.
     for behind in [1, 40] {
-        let mut index = 2;
-        for _ in 0..=behind {
+        for index in 2..=2 + behind {
             let large = Entry { data: vec![7; 1 << 10].into(), ..entry(index, 2, "") };
             lanes[0].write(&[append(1, vec![large])]).expect("a turn");
-            index += 1;
         }
         let copy = Dir::copy_of(&dir.0);
         fs::copy(before.0.join("MARK"), copy.0.join("MARK")).expect("the older mark");

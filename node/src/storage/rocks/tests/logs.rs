@@ -101,7 +101,8 @@ fn truncation_keeps_the_term_before_the_first_entry() {
 
 #[test]
 fn a_request_that_does_not_fit_ends_all_writing() {
-    let misfits: [(fn() -> Persist, &str); 8] = [
+    type Misfit = (fn() -> Persist, &'static str);
+    let misfits: [Misfit; 8] = [
         (|| append(1, entries(5..=5, 2)), "the log of shard 0 can't take that: entries 5 to 5, onto 2 to 3"),
         (|| append(1, entries(1..=2, 2)), "the log of shard 0 can't take that: entries 1 to 2, onto 2 to 3"),
         (
@@ -185,8 +186,7 @@ fn logs_are_loaded_by_several_threads() {
 #[test]
 fn another_number_of_lanes_finds_the_same_logs() {
     let dir = Dir::new();
-    let mut index = 1;
-    for lanes in [3, 1, LogOptions::MAX_LANES, 2] {
+    for (index, lanes) in (1..).zip([3, 1, LogOptions::MAX_LANES, 2]) {
         let logs = RocksLogs::open(&dir.0, claim(), &LogOptions { lanes, ..options() }).expect("a sound directory");
         let mut lanes = logs.lanes().expect("lanes");
         for group in 1..=3 {
@@ -198,6 +198,5 @@ fn another_number_of_lanes_finds_the_same_logs() {
             assert_eq!(indexes(&load(&lanes[lane], group)), before);
             lanes[lane].write(&[append(group, entries(index + 1..=index + 1, 2))]).expect("a turn");
         }
-        index += 1;
     }
 }

@@ -70,11 +70,14 @@ fn born(group: u32, replica: u64) -> (Persist, RecoveredLog) {
     (birth, log)
 }
 
+/// What a lane is still to write.
+type Queue = (Vec<(GroupId, ReplicaId)>, Vec<Persist>);
+
 /// The store, what its two lanes are still to write, and what it must hold then.
 struct Run {
     dir: Dir,
     store: (RocksLogs, Vec<RocksLane>),
-    queued: [(Vec<(GroupId, ReplicaId)>, Vec<Persist>); 2],
+    queued: [Queue; 2],
     model: BTreeMap<u32, RecoveredLog>,
 }
 
@@ -87,7 +90,7 @@ impl Run {
         run
     }
 
-    fn queue(&mut self, group: u32) -> &mut (Vec<(GroupId, ReplicaId)>, Vec<Persist>) {
+    fn queue(&mut self, group: u32) -> &mut Queue {
         &mut self.queued[group as usize % 2]
     }
 
@@ -110,7 +113,8 @@ impl Run {
     fn write(&mut self) {
         for ((destroyed, batch), lane) in self.queued.iter_mut().zip(&mut self.store.1) {
             lane.commit(destroyed, batch).expect("some turns");
-            (destroyed.clear(), batch.clear());
+            destroyed.clear();
+            batch.clear();
         }
     }
 
