@@ -59,7 +59,6 @@ pub struct Restored<S> {
 }
 
 /// What is left of a replica.
-#[expect(clippy::large_enum_variant, reason = "one for each group, at a start")]
 pub enum Found<S> {
     /// A log, and the newest whole checkpoint from which it goes on without a gap, if there is one.
     Sound {
