@@ -47,18 +47,18 @@ fn a_directory_of_somebody_else_is_refused() {
         ("--http-addr", at.http.to_string()),
     ];
 
-    let mut twin = cluster.add();
+    let twin = cluster.add();
     twin.flags.clone_from(&other.nodes[0].flags);
     let peers = ("--peers", format!("1={}", at.peer));
     let taken: Vec<_> = elsewhere.iter().cloned().chain([("--data-dir", own.clone()), peers]).collect();
-    let said = refusal(&mut twin, &taken);
+    let said = refusal(twin, &taken);
     assert!(said.contains(&own) && said.contains("in use by another process"), "{said}");
 
     cluster.nodes[0].stop();
     let foreign = ("--peers", format!("2={}", at.peer));
     let node = ("--node-id", "2".to_owned());
     let renamed: Vec<_> = elsewhere.iter().cloned().chain([("--data-dir", own.clone()), foreign, node]).collect();
-    twin = &mut cluster.nodes[1];
+    let twin = &mut cluster.nodes[1];
     let said = refusal(twin, &renamed);
     assert!(said.contains(&own) && said.contains("belongs to node 1"), "{said}");
 
@@ -93,11 +93,14 @@ fn flip_in_the_middle(path: &Path) {
     fs::write(path, bytes).expect("a file of a stopped node");
 }
 
+/// Does harm to the data directory of a stopped node.
+type Damage = fn(&Path);
+
 #[test]
 fn what_is_damaged_is_rebuilt_from_the_others() {
     let mut cluster = Cluster::start_durable("damage", 3, &OFTEN);
     let load = Load::start(cluster.resp(), 8);
-    let damages: [(&str, fn(&Path)); 5] = [
+    let damages: [(&str, Damage); 5] = [
         ("bits of the write-ahead log", |data| files(data, ".log").iter().for_each(|file| flip_in_the_middle(file))),
         ("bits of the checkpoints", |data| files(data, ".mcrs").iter().for_each(|file| flip_in_the_middle(file))),
         ("the checkpoints", |data| fs::remove_dir_all(data.join("checkpoints")).expect("the checkpoints")),
