@@ -49,7 +49,9 @@ pub(super) fn database(options: &LogOptions, create: bool) -> Options {
     // modes that recycle drop everything behind a flipped bit in silence (PROTOCOL 19).
     db.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
     db.set_recycle_log_file_num(0);
-    db.set_track_and_verify_wals_in_manifest(true);
+    // The lanes know what is missing. RocksDB tries again by itself after a failed sync and would note in its manifest what
+    // a second one only seems to have brought to the disk; a start would then miss what was never acknowledged.
+    db.set_track_and_verify_wals_in_manifest(false);
     db.set_max_total_wal_size(options.wal_bytes);
     db.set_db_write_buffer_size(options.memtable_bytes.saturating_mul(2));
     db.set_max_background_jobs(BACKGROUND_JOBS);
