@@ -23,6 +23,13 @@ const MAX_INFLIGHT_ENTRIES: u64 = 16;
 const EVICTION_WAIT_TICKS: u64 = 2;
 
 impl<S: EntryStore> Group<S> {
+    /// A write waits for its place in the log. Perhaps for long, while there is no time to stamp it with: not asleep, where
+    /// nobody would look at its deadline.
+    pub(super) fn accept_write(&mut self, batch: Batch) {
+        self.stir();
+        self.writes.push_back(batch);
+    }
+
     /// Puts what waits into the log, as far as there is room.
     pub(super) fn propose(&mut self, env: &mut Env<'_>) {
         // A corrupt machine's answers are worth nothing (PROTOCOL 9).

@@ -205,7 +205,7 @@ impl<S: EntryStore> Node<S> {
                 false => route.way(group.as_deref(), &batch),
             };
             match (way, group) {
-                (Way::Write, Some(group)) => group.writes.push_back(batch),
+                (Way::Write, Some(group)) => group.accept_write(batch),
                 (Way::Read, Some(group)) => group.accept_read(batch, self.config.faults),
                 (Way::Forward(to), _) if self.out.sessions.contains_key(&to) => forwards.push((to, batch)),
                 (Way::Bounce(leader), _) => self.out.answer(batch, Answer::NotApplied { leader }),

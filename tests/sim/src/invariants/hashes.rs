@@ -91,6 +91,11 @@ impl Hashes {
         self.failed.contains(&place) || self.lost.contains_key(&(place, group, replica))
     }
 
+    /// Whether there is a replica whose memory is damaged.
+    pub(super) fn has_damaged_memory(&self) -> bool {
+        self.damage.is_some() && !self.is_over
+    }
+
     /// Whether anything was damaged.
     pub(super) fn has_damage(&self) -> bool {
         self.damage.is_some() || !self.lost.is_empty() || !self.failed.is_empty()

@@ -114,6 +114,12 @@ impl Watch {
         self.hashes.is_lost(place, group, replica)
     }
 
+    /// Whether there is a replica whose memory is damaged.
+    #[must_use]
+    pub fn has_damaged_memory(&self) -> bool {
+        self.hashes.has_damaged_memory()
+    }
+
     /// Whether a replica's memory was damaged.
     #[must_use]
     pub fn is_damaged(&self, place: Place, group: GroupId) -> bool {

@@ -90,7 +90,15 @@ impl World<'_> {
         self.plan.durable && !self.is_another_away(place) && self.may_lose(place)
     }
 
-    fn is_another_away(&self, place: Place) -> bool {
+    /// Whether a process may end. With a disk it comes back, if it is not declared down before; that must not be one too
+    /// many beside a replica whose memory is damaged.
+    pub(super) fn may_crash(&self, place: Place) -> bool {
+        let stays =
+            self.plan.durable && (self.plan.shape.repair_after_ms.is_none() || !self.watch.has_damaged_memory());
+        stays || self.may_lose(place)
+    }
+
+    pub(super) fn is_another_away(&self, place: Place) -> bool {
         self.hosts.iter().any(|host| host.place != place && host.disk.is_some() && !host.is_live())
     }
 

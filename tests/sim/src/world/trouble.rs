@@ -46,7 +46,7 @@ impl World<'_> {
             Incident::FailDisk(place) if self.may_lose_disk(place) => self.fail_disk(place),
             Incident::Wipe(place) | Incident::FailDisk(place) => trace!(self, "{place}: is needed"),
             Incident::Damage { place, group, log } => self.rot(place, GroupId(group), log),
-            Incident::Crash(place) if self.plan.durable || self.may_lose(place) => self.crash(place),
+            Incident::Crash(place) if self.may_crash(place) => self.crash(place),
             Incident::Crash(place) => trace!(self, "{place}: is needed"),
             Incident::Restart(place) => self.restart(place),
             Incident::Wish(wish) => self.wish(wish),
@@ -104,6 +104,10 @@ impl World<'_> {
     /// Damages one entry where no client reads; the next write to it makes the hash differ. A deep damage makes it differ
     /// at once, until that write.
     fn corrupt(&mut self, place: Place, group: GroupId, deep: bool) {
+        // Who is away may be declared down.
+        if self.plan.shape.repair_after_ms.is_some() && self.is_another_away(place) {
+            return;
+        }
         let Some(shard) = group.shard() else { return };
         let Some(node) = self.hosts[place].node.as_mut() else { return };
         let Some(replica) = node.group_status(group).map(|status| status.replica) else { return };

@@ -397,3 +397,19 @@ fn a_leader_wakes_for_a_peer_that_may_have_forgotten() {
     cluster.input(leader, Input::SessionUp { peer: other, session: 1 });
     assert!(!cluster.status(leader.0).asleep);
 }
+
+#[test]
+fn nobody_sleeps_over_a_write_that_has_no_time_yet() {
+    let mut cluster = three(Limits::default());
+    cluster.run(1, vec![put("k", "1")]).expect("write");
+    cluster.run_ms(20_000);
+    let leader = cluster.leader();
+    assert!(cluster.status(leader.0).asleep);
+    // As after a restart, before the others are heard.
+    cluster.nodes.get_mut(&leader).expect("node").clock = ClockTable::new(3, 500);
+    let ticket = cluster.submit(leader.0, vec![put("k", "2")]);
+    assert!(!cluster.replies.contains_key(&ticket), "it can't be stamped");
+    assert!(!cluster.status(leader.0).asleep);
+    cluster.run_ms(2_000);
+    assert!(matches!(cluster.replies.get(&ticket), Some(Ok(_))), "{:?}", cluster.replies.get(&ticket));
+}
