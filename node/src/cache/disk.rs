@@ -61,6 +61,10 @@ impl OpenDisk {
     /// When it is another node's, another process has it, a newer release wrote it, or the system refuses.
     pub(super) fn open(options: &DiskOptions, node: NodeId, workers: u32) -> Result<Self, Error> {
         let dir = &options.data_dir;
+        if workers > u32::from(LogOptions::MAX_LANES) {
+            let reason = format!("{workers}; with a disk there can be {}", LogOptions::MAX_LANES);
+            return Err(Error::Invalid { field: "workers", reason });
+        }
         let disk = match Self::try_open(options, node, workers) {
             Err(StoreError::Damaged { what, .. }) => {
                 give_up(dir, &what)?;
