@@ -297,14 +297,10 @@ impl<S: EntryStore> Machine<S> {
         self.faults = faults;
     }
 
-    /// An entry becomes another one before it is hashed: the state is wrong, and its hash is that of the wrong state.
+    /// An entry is there that no command has made: the state is wrong, and its hash is that of the wrong state.
     #[cfg(feature = "planted-faults")]
     pub fn damage(&mut self, entry: Entry) {
-        if let Some(old) = self.store.get(entry.key()) {
-            self.hash.subtract(&old);
-            self.hash.add(&entry);
-            self.store.insert(entry.into());
-        }
+        self.insert(entry.into());
     }
 
     /// The clock of [`crate::faults::Fault::ExpiryByLocalClock`].

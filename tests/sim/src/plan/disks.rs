@@ -54,10 +54,12 @@ impl Plan {
     fn damage_deeply(&mut self, draw: &mut Draw) {
         self.log_entries = 10_000;
         self.checkpoint_entries = 5 + draw.below(10);
-        self.hash_interval = [8, 32][draw.below(2) as usize];
+        self.hash_interval = 8;
         let at = SECOND + draw.below(self.heal_at - SECOND);
-        let incident =
-            Incident::Corrupt { place: draw.below(self.nodes as u64) as Place, group: self.shard(draw), deep: true };
+        let group = self.shard(draw);
+        // Where the first map has a replica of it.
+        let place = (group as usize - 1 + draw.below(self.replicas as u64) as usize) % self.nodes;
+        let incident = Incident::Corrupt { place, group, deep: true };
         self.incidents.push((at, incident));
         self.sort_incidents();
     }

@@ -101,8 +101,8 @@ impl World<'_> {
         }
     }
 
-    /// Damages one entry where no client reads; the next write to it makes the hash differ. A deep damage makes it differ
-    /// at once, until that write.
+    /// Damages one entry where no client reads; the next write to it makes the hash differ. A deep damage is an
+    /// entry too many, and the hash differs at once.
     fn corrupt(&mut self, place: Place, group: GroupId, deep: bool) {
         // Who is away may be declared down.
         if self.plan.shape.repair_after_ms.is_some() && self.is_another_away(place) {
@@ -113,15 +113,19 @@ impl World<'_> {
         let Some(replica) = node.group_status(group).map(|status| status.replica) else { return };
         let Some(machine) = node.machine_mut(group) else { return };
         let Some(entry) = machine.store().get(&hidden_key(shard)) else { return };
-        let mut value = entry.value().to_vec();
-        value[0] ^= 1;
-        let damaged = Entry::new(entry.key(), &value, entry.version(), entry.expires_at());
-        let off = entry_hash(&entry).wrapping_sub(entry_hash(&damaged));
-        let off = if deep { off.wrapping_neg() } else { off };
-        match deep {
-            true => machine.damage(damaged),
-            false => _ = machine.store_mut().insert(damaged.into()),
-        }
+        let off = if deep {
+            let ghost = Entry::new(b"ghost", entry.value(), entry.version(), None);
+            let off = entry_hash(&ghost);
+            machine.damage(ghost);
+            off
+        } else {
+            let mut value = entry.value().to_vec();
+            value[0] ^= 1;
+            let damaged = Entry::new(entry.key(), &value, entry.version(), entry.expires_at());
+            let off = entry_hash(&entry).wrapping_sub(entry_hash(&damaged));
+            machine.store_mut().insert(damaged.into());
+            off
+        };
         self.watch.damage(Damage { place, group, replica, off, deep });
     }
 
