@@ -27,7 +27,8 @@ pub struct ReplicaConfig {
     pub heartbeat_ticks: usize,
     /// Decides every election timeout.
     pub seed: u64,
-    /// Whether it has a disk: what [`Output::persist`] says is then reported by [`Replica::persisted`].
+    /// Whether it has a disk: what [`Output::persist`](super::Output::persist) says is then reported by
+    /// [`Replica::persisted`](super::Replica::persisted).
     pub durable: bool,
     /// Unlike that of any earlier process in this life of the node; makes read contexts unique together with it.
     pub boot: u64,

@@ -2,7 +2,7 @@
 //! the default.
 //!
 //! The one definition of a setting is its flag ([`crate::args`]). The command line is first read without looking at values
-//! ([`command`]), so that a value from each of the places is checked by the same parser, and all that is wrong is told
+//! ([`mod@command`]), so that a value from each of the places is checked by the same parser, and all that is wrong is told
 //! at once, by the name that it was given under. No secret gets into a message.
 
 mod catalogue;
