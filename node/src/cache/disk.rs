@@ -32,7 +32,7 @@ use crate::{
     storage::{
         CheckpointManager, Claim, Holding, LogOptions, LogStore, RecoveredLog, RocksLogs, StoreError,
         checkpoints::{LoadedCheckpoint, Owner},
-        rocks::set_aside,
+        rocks::{has_earlier_life, retire, set_aside},
     },
     types::{GroupId, Incarnation, NodeId, ReplicaId},
 };
@@ -99,12 +99,23 @@ impl OpenDisk {
             ClusterMap::try_from(wire).map(Arc::new).map_err(|error| damaged(format!("its first map: {error}")))
         };
         let birth = logs.birth().map(read).transpose()?;
-        let checkpoints = CheckpointManager::open(checkpoints.clone()).map_err(|error| StoreError::Io {
+        let mut checkpoints = checkpoints.clone();
+        if !checkpoints.dir.starts_with(data_dir) {
+            // Neither the lock nor what is set aside covers it: another node or an earlier life may write there, too.
+            checkpoints.dir.push(logs.identity().incarnation.to_string());
+        }
+        let folder = checkpoints.dir.clone();
+        let checkpoints = CheckpointManager::open(checkpoints).map_err(|error| StoreError::Io {
             operation: "open the checkpoints in",
-            path: checkpoints.dir.clone(),
+            path: folder,
             source: error.into(),
         })?;
         Ok(Self { dir: data_dir.clone(), logs, checkpoints, birth })
+    }
+
+    /// Whether the node has been in a cluster in an earlier life, and this one has not entered any.
+    pub(super) fn is_reborn(&self) -> bool {
+        self.birth.is_none() && has_earlier_life(&self.dir)
     }
 
     /// Which life of the node this is.
@@ -154,6 +165,13 @@ impl OpenDisk {
         let restart = match &self.birth {
             Some(birth) => self.recover(birth.clone(), stores, progress)?,
             None => {
+                // Of an earlier life whose log a person has removed: they must not be taken for this one's.
+                if !self.checkpoints.replicas().is_empty() {
+                    return Err(Error::Fatal(format!(
+                        "{} holds checkpoints of an earlier life of this node: move them away",
+                        self.checkpoints.dir().display()
+                    )));
+                }
                 self.enter(map)?;
                 Restart::fresh(map.clone())
             }
@@ -213,7 +231,7 @@ impl OpenDisk {
     pub(super) fn retire(self) {
         let Self { dir, logs, .. } = self;
         drop(logs);
-        match set_aside(&dir) {
+        match retire(&dir) {
             Ok(aside) => tracing::warn!(aside = %aside.display(), "the data of this life of the node is set aside"),
             // The next start is told again that this life is over.
             Err(error) => tracing::error!(error = chain(&error), "the data of this life of the node stays in place"),

@@ -44,6 +44,27 @@ impl Entry {
         }
     }
 
+    /// For a node that has been in a cluster and comes back without its data: it joins that cluster, and never forms an empty
+    /// one in its place.
+    pub(super) fn of_reborn(&self, own: NodeId) -> Result<Self, Error> {
+        let alone = || {
+            Err(Error::Fatal(
+                "an earlier life of this node is set aside in its data directory, so it forms no new, empty cluster: start \
+                 it with the addresses of its cluster (--join), or move what is set aside away first"
+                    .to_owned(),
+            ))
+        };
+        match self {
+            Self::Bootstrap => alone(),
+            Self::Listed(members) => {
+                let others = members.iter().filter(|(node, _)| *node != own);
+                let others: Vec<String> = others.map(|(_, address)| address.clone()).collect();
+                if others.is_empty() { alone() } else { Ok(Self::Join(others)) }
+            }
+            Self::Join(_) | Self::Discover => Ok(self.clone()),
+        }
+    }
+
     fn mode(&self, own: &str) -> FormMode {
         let address = own.to_owned();
         match self {

@@ -134,6 +134,10 @@ impl StartingNode {
             }
         });
         let (disk, incarnation, map) = opened.await?;
+        let mut options = options;
+        if disk.as_ref().is_some_and(OpenDisk::is_reborn) {
+            options.entry = options.entry.of_reborn(options.node)?;
+        }
         let (entrant, former) = Entrant::new(&options, incarnation, map.as_deref())?;
         let listener = TcpListener::bind(options.listen).await;
         let listener =

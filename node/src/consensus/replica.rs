@@ -238,8 +238,12 @@ impl<R> Replica<R> {
     }
 
     /// Whether it may try to lead now. The only voter leads at once, without a word to anybody, and raft-rs wants all of
-    /// its log synced by then.
+    /// its log synced by then. While a received snapshot is on its way to the disk, what raft-rs has applied lies before its
+    /// log, and an election would have it read entries that are gone.
     fn may_stand(&self) -> bool {
+        if self.journal.is_installing() {
+            return false;
+        }
         let log = &self.raw.raft.raft_log;
         let alone = self.raw.raft.prs().is_singleton() && self.raw.raft.promotable() && !self.is_leader();
         !alone || log.persisted == log.last_index()

@@ -71,6 +71,13 @@ fn a_directory_of_somebody_else_is_refused() {
 
     cluster.nodes[0].start();
     cluster.nodes[0].wait_ready();
+
+    // Alone in its cluster, and its data can't be believed: nobody could tell it from a new one if it went on empty.
+    cluster.nodes[0].stop();
+    let mark = Path::new(&cluster.data(1)).join("MARK");
+    fs::remove_file(mark).expect("a file of a stopped node");
+    let said = refusal(&mut cluster.nodes[0], &[]);
+    assert!(said.contains("forms no new, empty cluster"), "{said}");
 }
 
 /// Every file below a folder whose name ends so.
@@ -142,7 +149,7 @@ fn the_disk_of_a_removed_node_is_set_aside() {
     cluster.nodes[3].start();
     cluster.wait_balanced(&[0, 1, 2, 3], 3);
     assert_ne!(incarnation(&cluster.nodes[3]), life);
-    assert!(Path::new(&cluster.data(4)).join("set-aside-1").exists(), "the old data is kept for a person");
+    assert!(Path::new(&cluster.data(4)).join("retired").exists(), "the old data is kept for a person");
 }
 
 /// A small file system of its own; gone with its owner.

@@ -58,7 +58,8 @@ impl<S: EntryStore> Group<S> {
     /// Takes over the configuration that Raft has now.
     pub(super) fn read_conf(&mut self) {
         self.conf = conf_from_wire(&self.replica.conf());
-        self.hashes.set_voters(self.conf.voters.iter().chain(&self.conf.voters_outgoing).copied().collect());
+        let set = |ids: &[ReplicaId]| ids.iter().copied().collect();
+        self.hashes.set_voters(set(&self.conf.voters), set(&self.conf.voters_outgoing));
     }
 
     /// Peers, settings and wishes as the map has them. Says whether anything is different now.

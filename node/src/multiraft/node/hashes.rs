@@ -69,6 +69,8 @@ impl Health {
 pub(super) struct Hashes {
     /// Those of both halves of a joint configuration.
     voters: BTreeSet<ReplicaId>,
+    /// The halves; the outgoing one is empty in a simple configuration.
+    halves: [BTreeSet<ReplicaId>; 2],
     /// Those that have said that they are corrupt. Without a disk none of them gets well: another replica takes its place,
     /// some day.
     corrupt: BTreeSet<ReplicaId>,
@@ -87,8 +89,9 @@ enum Verdict {
 
 impl Hashes {
     /// Who is counted from now on; what those who stay have reported counts on.
-    pub(super) fn set_voters(&mut self, voters: BTreeSet<ReplicaId>) {
-        self.voters = voters;
+    pub(super) fn set_voters(&mut self, incoming: BTreeSet<ReplicaId>, outgoing: BTreeSet<ReplicaId>) {
+        self.voters = incoming.union(&outgoing).copied().collect();
+        self.halves = [incoming, outgoing];
     }
 
     /// Whether another replica has said that it is corrupt.
@@ -103,10 +106,10 @@ impl Hashes {
         }
     }
 
-    /// Whether the voters who are not known to be corrupt are a majority of all, without this one.
+    /// Whether the voters who are not known to be corrupt can decide without this one: a majority of each half.
     fn is_majority_without(&self, own: ReplicaId) -> bool {
-        let left = self.voters.difference(&self.corrupt).filter(|voter| **voter != own).count();
-        left * 2 > self.voters.len()
+        let left = |half: &BTreeSet<ReplicaId>| half.difference(&self.corrupt).filter(|voter| **voter != own).count();
+        self.halves.iter().filter(|half| !half.is_empty()).all(|half| left(half) * 2 > half.len())
     }
 
     fn verdict(&self, index: LogIndex, own: ReplicaId) -> Verdict {
@@ -202,6 +205,7 @@ impl<S: EntryStore> Group<S> {
         self.health = Health::Corrupt { index };
         env.out.event(Event::Health { group: self.id, health: self.health.clone() });
         self.tell_hash(index, None, env);
+        self.abandon_checkpoint(env);
         self.offer_no_snapshot();
         self.hand_back_writes(env);
     }
@@ -237,7 +241,7 @@ mod tests {
     fn verdicts(hashes: &[u128], corrupt: &[u64]) -> Vec<Verdict> {
         let ids: Vec<ReplicaId> = (1..=hashes.len() as u64).map(ReplicaId).collect();
         let mut all = Hashes { corrupt: corrupt.iter().copied().map(ReplicaId).collect(), ..Hashes::default() };
-        all.set_voters(ids.iter().copied().collect());
+        all.set_voters(ids.iter().copied().collect(), BTreeSet::new());
         ids.iter().zip(hashes).for_each(|(id, hash)| all.note(AT, *id, *hash));
         ids.iter().map(|id| all.verdict(AT, *id)).collect()
     }
@@ -251,6 +255,22 @@ mod tests {
     }
 
     #[test]
+    fn each_half_must_do_without_the_one_that_gives_up() {
+        let without_first = |incoming: &[u64], outgoing: &[u64], corrupt: &[u64]| {
+            let ids = |ids: &[u64]| ids.iter().copied().map(ReplicaId).collect::<BTreeSet<_>>();
+            let mut hashes = Hashes { corrupt: ids(corrupt), ..Hashes::default() };
+            hashes.set_voters(ids(incoming), ids(outgoing));
+            hashes.is_majority_without(ReplicaId(1))
+        };
+        assert!(without_first(&[1, 2, 3], &[], &[]));
+        assert!(!without_first(&[1, 2, 3], &[], &[3]));
+        assert!(!without_first(&[1, 2], &[], &[]));
+        assert!(without_first(&[1, 2, 3], &[1, 2, 4], &[]));
+        assert!(!without_first(&[1, 3], &[1, 2], &[]), "of each half one is left, and that is no majority");
+        assert!(!without_first(&[1, 2, 3], &[1, 2], &[]));
+    }
+
+    #[test]
     fn without_a_majority_nobody_goes_on() {
         for hashes in [&[7, 5][..], &[7, 5, 6], &[7, 7, 5, 5]] {
             assert!(verdicts(hashes, &[]).into_iter().all(|verdict| verdict == Verdict::NoMajority), "{hashes:?}");
@@ -260,12 +280,12 @@ mod tests {
     #[test]
     fn who_has_not_reported_may_still_decide() {
         let mut hashes = Hashes::default();
-        hashes.set_voters([1, 2, 3].map(ReplicaId).into());
+        hashes.set_voters([1, 2, 3].map(ReplicaId).into(), BTreeSet::new());
         hashes.note(AT, ReplicaId(1), 7);
         hashes.note(AT, ReplicaId(2), 5);
         assert_eq!(hashes.verdict(AT, ReplicaId(1)), Verdict::Open);
         // It leaves: the two who are left can't say who is right.
-        hashes.set_voters([1, 2].map(ReplicaId).into());
+        hashes.set_voters([1, 2].map(ReplicaId).into(), BTreeSet::new());
         assert_eq!(hashes.verdict(AT, ReplicaId(1)), Verdict::NoMajority);
     }
 

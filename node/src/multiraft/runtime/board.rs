@@ -17,7 +17,7 @@ use crate::{
         introspect::Governing,
         node::{Event, GroupStatus, Health},
     },
-    types::{GroupId, NodeId, ShardId},
+    types::{GroupId, NodeId, ReplicaId, ShardId},
 };
 
 /// One shard's entry.
@@ -110,6 +110,14 @@ impl Board {
         for desk in &self.desks {
             desk.groups.lock().values().for_each(&mut f);
         }
+    }
+
+    /// Whether this replica is here and takes part, by the last status.
+    #[must_use]
+    pub fn is_served_by(&self, group: GroupId, replica: ReplicaId) -> bool {
+        let is_it =
+            |status: &GroupStatus| status.replica == replica && !matches!(status.health, Health::Stopped { .. });
+        self.desks.iter().any(|desk| desk.groups.lock().get(&group).is_some_and(is_it))
     }
 
     /// How many groups this node leads that somebody else could lead, by the last status.

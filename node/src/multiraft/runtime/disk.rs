@@ -133,6 +133,7 @@ pub(super) struct Journal {
     thread: JoinHandle<()>,
     checkpoints: Arc<BackgroundWriter>,
     sinks: BTreeMap<(GroupId, ReplicaId), CheckpointSink>,
+    tell: Listeners,
 }
 
 enum Job {
@@ -149,9 +150,9 @@ impl Journal {
         tell: Listeners,
     ) -> io::Result<Self> {
         let (jobs, inbox) = unbounded();
-        let writer = Writer { worker, store, checkpoints: checkpoints.clone(), tell };
+        let writer = Writer { worker, store, checkpoints: checkpoints.clone(), tell: tell.clone() };
         let thread = std::thread::Builder::new().name(format!("log-{worker}")).spawn(move || writer.run(&inbox))?;
-        Ok(Self { jobs, thread, checkpoints, sinks: BTreeMap::new() })
+        Ok(Self { jobs, thread, checkpoints, sinks: BTreeMap::new(), tell })
     }
 
     /// Makes a turn durable; then the worker gets [`Mail::Persisted`].
@@ -194,7 +195,7 @@ impl Journal {
 
     /// Ends when everything that was handed over is done, or can't be.
     pub(super) fn close(self) {
-        let Self { jobs, thread, checkpoints: _, sinks } = self;
+        let Self { jobs, thread, checkpoints: _, sinks, tell: _ } = self;
         drop((jobs, sinks));
         if thread.join().is_err() {
             tracing::error!("a thread that writes logs had panicked");
@@ -202,9 +203,10 @@ impl Journal {
     }
 
     fn job(&self, job: Job) {
-        // The thread reads until this end is closed, unless it has panicked: then the worker is never told that anything
-        // is durable, and answers nothing.
-        let _ = self.jobs.send(job);
+        // The thread reads until this end is closed, unless it has panicked.
+        if self.jobs.send(job).is_err() {
+            self.tell.fail("the thread that writes the log has ended");
+        }
     }
 }
 

@@ -40,7 +40,7 @@ use self::{
     disk::{Listeners, Part},
     mailbox::{Mail, Mailbox, Submission},
     outlets::Outlets,
-    sink::Sink,
+    sink::{Landing, Sink},
     wall::Clock,
     worker::Worker,
 };
@@ -120,9 +120,14 @@ impl Runtime {
         let (mailboxes, inboxes): (Vec<_>, Vec<_>) = (0..config.workers).map(|_| mailbox::mailbox()).unzip();
         let mailboxes: Arc<[Mailbox]> = mailboxes.into();
         let tell = Listeners { mailboxes: mailboxes.clone(), board: Arc::default() };
-        let received = disk.as_ref().map(|disk| (disk.checkpoints.clone(), tell.clone()));
+        let landing = disk.as_ref().map(|disk| Landing {
+            cluster: map.uid,
+            checkpoints: disk.checkpoints.clone(),
+            board: board.clone(),
+            tell: tell.clone(),
+        });
         let disk_board = disk.as_ref().map(|_| tell.board.clone());
-        let sink = Arc::new(Sink::new(mailboxes.clone(), received));
+        let sink = Arc::new(Sink::new(mailboxes.clone(), landing));
         let network = Network::start(map, config.node, config.incarnation, config.network.clone(), door, sink);
         let peers = network.handle();
         let (events, receiver) = mpsc::channel(EVENTS);

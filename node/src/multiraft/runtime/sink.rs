@@ -6,6 +6,7 @@ use bytes::Bytes;
 use crema_api::v1::{Frame, RaftMessage};
 
 use super::{
+    board::Board,
     disk::Listeners,
     mailbox::{Mail, Mailbox},
 };
@@ -17,19 +18,28 @@ use crate::{
     multiraft::node::{ReceivedSnapshot, lane_of},
     network::PeerSink,
     storage::{CheckpointManager, checkpoints::CheckpointId},
-    types::{GroupId, NodeId, ReplicaId},
+    types::{ClusterUid, GroupId, NodeId, ReplicaId},
 };
 
 /// The network's way to the workers.
 pub(super) struct Sink {
     mailboxes: Arc<[Mailbox]>,
     /// With a disk: where snapshots go before a worker hears of them (PROTOCOL 20).
-    disk: Option<(CheckpointManager, Listeners)>,
+    landing: Option<Landing>,
+}
+
+/// What becomes of a snapshot that comes in, with a disk.
+#[derive(Clone)]
+pub(super) struct Landing {
+    pub(super) cluster: ClusterUid,
+    pub(super) checkpoints: CheckpointManager,
+    pub(super) board: Arc<Board>,
+    pub(super) tell: Listeners,
 }
 
 impl Sink {
-    pub(super) fn new(mailboxes: Arc<[Mailbox]>, disk: Option<(CheckpointManager, Listeners)>) -> Self {
-        Self { mailboxes, disk }
+    pub(super) fn new(mailboxes: Arc<[Mailbox]>, landing: Option<Landing>) -> Self {
+        Self { mailboxes, landing }
     }
 
     fn worker_of(&self, group: u32) -> usize {
@@ -102,17 +112,16 @@ impl PeerSink for Sink {
         bytes: Vec<Bytes>,
     ) -> impl Future<Output = Result<(), String>> + Send {
         let mailbox = self.mailboxes[self.worker_of(message.group)].clone();
-        let disk = self.disk.clone();
+        let landing = self.landing.clone();
         async move {
-            let to = (GroupId(message.group), ReplicaId(message.to));
             let taken = tokio::task::spawn_blocking(move || {
                 let (head, entries) = decode(&bytes)?;
-                if let Some((checkpoints, tell)) = disk {
-                    publish(&checkpoints, &tell, to, &head, &bytes)?;
+                if let Some(landing) = landing {
+                    landing.publish(&message, &head, &bytes)?;
                 }
-                Ok::<_, String>((head, entries))
+                Ok::<_, String>((message, head, entries))
             });
-            let (head, entries) = taken.await.map_err(|error| error.to_string())??;
+            let (message, head, entries) = taken.await.map_err(|error| error.to_string())??;
             mailbox.send(Mail::Snapshot(Box::new(ReceivedSnapshot { from: peer, message, head, entries })));
             Ok(())
         }
@@ -123,28 +132,31 @@ impl PeerSink for Sink {
     }
 }
 
-/// Makes a snapshot that came in the replica's newest checkpoint. It holds nothing but what is committed, so it does no
-/// harm if the replica has no use for it any more.
-fn publish(
-    checkpoints: &CheckpointManager,
-    tell: &Listeners,
-    (group, replica): (GroupId, ReplicaId),
-    head: &Head,
-    chunks: &[Bytes],
-) -> Result<(), String> {
-    let id = CheckpointId { group, replica, index: head.index() };
-    let publish = || {
-        let mut draft = checkpoints.begin(id)?;
-        chunks.iter().try_for_each(|chunk| draft.write(chunk))?;
-        draft.publish()
-    };
-    publish().map(drop).map_err(|error| {
-        let reason = chain(&error);
-        if error.is_fatal() {
-            tell.fail(&reason);
+impl Landing {
+    /// Makes a snapshot that came in the replica's newest checkpoint. It holds nothing but what is committed, so it does no
+    /// harm if the replica has no use for it any more; one for a replica that is not here, or takes no part, is refused.
+    fn publish(&self, message: &RaftMessage, head: &Head, chunks: &[Bytes]) -> Result<(), String> {
+        let (group, replica) = (GroupId(message.group), ReplicaId(message.to));
+        if (head.cluster, head.generation) != (self.cluster, message.generation) {
+            return Err(format!("it is of generation {} of cluster {}", head.generation, head.cluster));
         }
-        reason
-    })
+        if !self.board.is_served_by(group, replica) {
+            return Err(format!("replica {replica} of {group} is not served here"));
+        }
+        let publish = || {
+            let mut draft = self.checkpoints.begin(CheckpointId { group, replica, index: head.index() })?;
+            chunks.iter().try_for_each(|chunk| draft.write(chunk))?;
+            draft.publish()
+        };
+        publish().map(drop).map_err(|error| {
+            let reason = chain(&error);
+            tracing::error!(%group, reason, "a snapshot that came in could not be written");
+            if error.is_fatal() {
+                self.tell.fail(&reason);
+            }
+            reason
+        })
+    }
 }
 
 /// Checks and unpacks a snapshot, away from the workers.

@@ -6,7 +6,7 @@ use raft::eraftpb::{Entry, HardState};
 use rocksdb::{Direction, IteratorMode, ReadOptions};
 
 use super::{
-    Live, Replica, Shared, mark, options,
+    Live, Replica, Shared, is_damage, mark, options,
     record::{self, BadRecord, Bounds, GroupRecord, Kind},
 };
 use crate::{
@@ -45,7 +45,7 @@ impl Shared {
                 let read = record::read_number(kind, &key, &bytes);
                 read.map_err(|bad| self.bad(&format!("a record of lane {lane}"), bad))
             }
-            Err(error) => Err(self.damaged(format!("a record of lane {lane}: {error}"))),
+            Err(error) => Err(self.unread(&format!("a record of lane {lane}"), error)),
         }
     }
 
@@ -56,8 +56,16 @@ impl Shared {
         what: &str,
         read: impl FnOnce(&[u8]) -> Result<T, BadRecord>,
     ) -> Result<Option<T>, StoreError> {
-        let bytes = self.get(options::IDENTITY, key).map_err(|error| self.damaged(format!("{what}: {error}")))?;
+        let bytes = self.get(options::IDENTITY, key).map_err(|error| self.unread(what, error))?;
         bytes.map(|bytes| read(&bytes)).transpose().map_err(|bad| self.bad(what, bad))
+    }
+
+    /// What of the node's own could not be read.
+    fn unread(&self, what: &str, error: rocksdb::Error) -> StoreError {
+        match is_damage(&error) {
+            true => self.damaged(format!("{what}: {error}")),
+            false => StoreError::io("read", &self.path, error),
+        }
     }
 
     fn bad(&self, what: &str, bad: BadRecord) -> StoreError {
@@ -77,7 +85,7 @@ impl Shared {
         let from = IteratorMode::From(&[record::GROUP_PREFIX], Direction::Forward);
         let mut replicas = BTreeMap::new();
         for item in self.db.iterator_cf(&family, from) {
-            let (key, value) = item.map_err(|error| self.damaged(format!("the list of replicas: {error}")))?;
+            let (key, value) = item.map_err(|error| self.unread("the list of replicas", error))?;
             let group = match record::read_group_key(&key) {
                 Some(group) => group,
                 None if [record::NODE_KEY, record::BIRTH_KEY].contains(&&*key) => continue,

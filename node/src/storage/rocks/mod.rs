@@ -37,7 +37,11 @@ use std::{
 use parking_lot::Mutex;
 use rocksdb::{BoundColumnFamily, DB, ErrorKind, WriteBatch};
 
-pub use self::{directory::set_aside, lane::RocksLane, record::Identity};
+pub use self::{
+    directory::{has_earlier_life, retire, set_aside},
+    lane::RocksLane,
+    record::Identity,
+};
 use self::{
     lane::Lane,
     mark::Mark,
@@ -344,19 +348,23 @@ fn reopen_database(path: &Path, folder: &Path, options: &LogOptions) -> Result<D
 fn open_database(path: &Path, folder: &Path, options: &LogOptions, create: bool) -> Result<DB, StoreError> {
     let opened = DB::open_cf_descriptors(&options::database(options, create), folder, options::families(options));
     opened.map_err(|error| {
-        let is_damage = match error.kind() {
-            ErrorKind::Corruption => true,
-            // A file that the manifest names is gone: only the system's own words tell.
-            ErrorKind::IOError => error.as_ref().contains("No such file or directory"),
-            // The manifest has lost its end.
-            ErrorKind::InvalidArgument => error.as_ref().contains("Column family not found"),
-            _ => false,
-        };
-        if is_damage {
+        if is_damage(&error) {
             return StoreError::Damaged { path: path.to_owned(), what: error.to_string() };
         }
         StoreError::io("open", folder, error)
     })
+}
+
+/// Whether files are not what was written. All else may pass (too many open files, say): nothing is given up for it.
+fn is_damage(error: &rocksdb::Error) -> bool {
+    match error.kind() {
+        ErrorKind::Corruption => true,
+        // A file that the manifest names is gone: only the system's own words tell.
+        ErrorKind::IOError => error.as_ref().contains("No such file or directory"),
+        // The manifest has lost its end.
+        ErrorKind::InvalidArgument => error.as_ref().contains("Column family not found"),
+        _ => false,
+    }
 }
 
 /// An error with its causes, for what has to be told again later.

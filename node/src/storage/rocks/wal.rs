@@ -56,7 +56,9 @@ fn find_recycled(path: &Path) -> io::Result<Option<u64>> {
         if file.by_ref().take(BLOCK_BYTES as u64).read_to_end(&mut block)? == 0 {
             break;
         }
-        if let Some(piece) = pieces(&block).find(|piece| RECYCLED.contains(&piece.kind)) {
+        // Behind a piece that is not sound there is no telling where another one begins: what looks like one may be anything.
+        let suspect = |piece: &Piece| RECYCLED.contains(&piece.kind) || !piece.is_sound(&block);
+        if let Some(piece) = pieces(&block).find(suspect).filter(|piece| RECYCLED.contains(&piece.kind)) {
             return Ok(Some(number * BLOCK_BYTES as u64 + piece.at as u64));
         }
     }

@@ -84,9 +84,17 @@ impl Turn {
             live.vote = vote;
         }
         if let Some(index) = truncate_to.filter(|index| index.0 > live.bounds.base.index) {
-            let term = shared.term_at(live, persist, index.0, so_far)?;
-            delete_entries(shared, &mut self.batch, persist, live.bounds.base.index + 1, index.0);
-            live.bounds.base = SnapshotPoint { index: index.0, term };
+            match shared.term_at(live, persist, index.0, so_far) {
+                Ok(term) => {
+                    delete_entries(shared, &mut self.batch, persist, live.bounds.base.index + 1, index.0);
+                    live.bounds.base = SnapshotPoint { index: index.0, term };
+                }
+                // It concerns one replica: its log stays longer until the next time, or until a start finds the damage.
+                Err(StoreError::Damage(damage)) => {
+                    tracing::error!(%group, %replica, %damage, "a log is not cut");
+                }
+                Err(error) => return Err(error),
+            }
         }
         if live.bounds != before || reset.is_some() {
             self.weigh(Weight::Log);
