@@ -132,6 +132,13 @@ macro_rules! wide_id {
             pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
                 Some(Self(u128::from_be_bytes(bytes.try_into().ok()?)))
             }
+
+            /// Reads what [`fmt::Display`] writes; `None` unless it is 32 hex digits.
+            #[must_use]
+            pub fn from_hex(text: &str) -> Option<Self> {
+                let is_hex = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
+                if is_hex { u128::from_str_radix(text, 16).ok().map(Self) } else { None }
+            }
         }
 
         impl fmt::Display for $name {

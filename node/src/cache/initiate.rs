@@ -12,31 +12,35 @@ use crate::{
         command::Refused,
         formation::init::{Ballot, FirstMember, InitConfig, Initiator},
     },
-    multiraft::govern::{Govern as _, GovernError, Initiate},
+    multiraft::govern::{FirstNode, Govern as _, GovernError, Initiate},
     network::form::initiate,
-    types::{ClusterUid, NodeId},
+    types::ClusterUid,
 };
 
 impl Initiate for NodeView {
     async fn initiate(
         &self,
-        nodes: Vec<(NodeId, String)>,
+        uid: Option<ClusterUid>,
+        nodes: Vec<FirstNode>,
         timeout: Duration,
     ) -> Result<Arc<ClusterMap>, GovernError> {
         let refused = |reason: String| GovernError::Refused(Refused::Reason(reason));
         if let Some(map) = self.map() {
-            let same = nodes.iter().map(|(node, _)| node).eq(map.members.keys());
-            let other = || refused(format!("this node belongs to cluster {} with other members already", map.uid));
+            let (same, what) = match uid {
+                Some(uid) => (uid == map.uid, ""),
+                None => (nodes.iter().map(|first| &first.node).eq(map.members.keys()), " with other members"),
+            };
+            let other = || refused(format!("this node belongs to cluster {}{what} already", map.uid));
             return if same { Ok(map) } else { Err(other()) };
         }
         let count = nodes.len() as u32;
         let spec = self.spec();
         let spec = ClusterSpec { replication_factor: spec.replication_factor.min(count), ..spec.clone() };
-        let member = |(node, address)| FirstMember { node, address, incarnation: None };
+        let member = |FirstNode { node, address, incarnation }| FirstMember { node, address, incarnation };
         let config = InitConfig {
             ballot: Ballot::new(wall_ms(), rand::random()),
-            uid: ClusterUid(rand::random()),
-            named: false,
+            uid: uid.unwrap_or_else(|| ClusterUid(rand::random())),
+            named: uid.is_some(),
             spec,
             members: nodes.into_iter().map(member).collect(),
         };

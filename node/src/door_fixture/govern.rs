@@ -17,7 +17,7 @@ use crate::{
         map::{Member, MemberState, ReplicaAt, ReplicaSet, SUPPORTED_LEVELS, SharedSettings},
     },
     multiraft::{
-        govern::{Govern, GovernError, Initiate},
+        govern::{FirstNode, Govern, GovernError, Initiate},
         introspect::Governing,
     },
     partitioning::SlotHash,
@@ -171,13 +171,25 @@ impl Govern for FakeNode {
 
 impl Initiate for FakeNode {
     /// Forms at once, unless it has a map already.
-    async fn initiate(&self, nodes: Vec<(NodeId, String)>, _: Duration) -> Result<Arc<ClusterMap>, GovernError> {
+    async fn initiate(
+        &self,
+        uid: Option<ClusterUid>,
+        nodes: Vec<FirstNode>,
+        _: Duration,
+    ) -> Result<Arc<ClusterMap>, GovernError> {
         let formed = self.map();
+        let same = |map: &ClusterMap| match uid {
+            Some(uid) => map.uid == uid,
+            None => map.members.keys().eq(nodes.iter().map(|first| &first.node)),
+        };
         match formed {
-            Some(map) if map.members.keys().eq(nodes.iter().map(|(node, _)| node)) => Ok(map),
+            Some(map) if same(&map) => Ok(map),
             Some(map) => Err(Refused::Reason(format!("this node belongs to cluster {}", map.uid)).into()),
             None => {
                 self.set_map(map(nodes.len() as u64, 4, 1));
+                if let Some(uid) = uid {
+                    self.edit_map(|map| map.uid = uid);
+                }
                 self.map().ok_or_else(|| GovernError::Unavailable("no map".into()))
             }
         }

@@ -181,6 +181,10 @@ impl<N: Administer> Admin for AdminService<N> {
         self.answer(self.remove_node(request.into_inner()).await)
     }
 
+    async fn mark_down(&self, request: Request<v1::MarkDownRequest>) -> Answer<v1::ChangeResponse> {
+        self.answer(self.mark_down_node(request.into_inner()).await)
+    }
+
     async fn rebalance(&self, request: Request<v1::RebalanceRequest>) -> Answer<v1::RebalanceResponse> {
         match self.seat(&request)? {
             Seat::Here(governing) => self.answer(self.rebalance_by(&governing.health, request.into_inner()).await),

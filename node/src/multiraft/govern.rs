@@ -10,7 +10,7 @@ use crate::{
         command::{MetaCommand, Refused},
         map::ClusterMap,
     },
-    types::NodeId,
+    types::{ClusterUid, Incarnation, NodeId},
 };
 
 /// Why a change of the map was not made.
@@ -45,14 +45,27 @@ pub trait Govern: Clone + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Arc<ClusterMap>, GovernError>> + Send;
 }
 
+/// One of the nodes that a cluster is formed of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FirstNode {
+    /// The node.
+    pub node: NodeId,
+    /// Of its gRPC door, as the others reach it.
+    pub address: String,
+    /// The life that the caller has observed; `None` takes the one that answers.
+    pub incarnation: Option<Incarnation>,
+}
+
 /// Forms a cluster through a node that belongs to none.
 pub trait Initiate: Clone + Send + Sync + 'static {
     /// Makes a cluster of these nodes, this one among them, with the settings that this node was started with. All of
     /// them must be there and belong to no cluster; a repetition for the same lives answers with the cluster that it
-    /// made. `Refused` says which node can't take part and why.
+    /// made. With a `uid` the cluster has that identity, and one of another identity is an error. `Refused` says which node
+    /// can't take part and why.
     fn initiate(
         &self,
-        nodes: Vec<(NodeId, String)>,
+        uid: Option<ClusterUid>,
+        nodes: Vec<FirstNode>,
         timeout: Duration,
     ) -> impl Future<Output = Result<Arc<ClusterMap>, GovernError>> + Send;
 }

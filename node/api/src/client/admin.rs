@@ -190,6 +190,7 @@ calls! {
     drain(DrainRequest) -> DrainResponse;
     undrain(UndrainRequest) -> ChangeResponse;
     remove(RemoveRequest) -> ChangeResponse;
+    mark_down(MarkDownRequest) -> ChangeResponse;
     rebalance(RebalanceRequest) -> RebalanceResponse;
     move_shard(MoveShardRequest) -> MoveShardResponse;
     transfer_leader(TransferLeaderRequest) -> TransferLeaderResponse;

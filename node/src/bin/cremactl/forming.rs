@@ -61,8 +61,14 @@ fn member(text: &str) -> Result<(u64, String), String> {
 
 impl Init {
     pub(crate) async fn run(self) -> anyhow::Result<Answer> {
-        let nodes = self.nodes.iter().map(|(node, address)| v1::NodeAt { node: *node, address: address.clone() });
-        let ask = v1::InitRequest { nodes: nodes.collect(), timeout_ms: self.timeout * 1_000 };
+        // A person names neither the lives nor the identity: whoever answers at these addresses, and a random one.
+        let nodes = self.nodes.iter().map(|(node, address)| v1::NodeAt {
+            node: *node,
+            address: address.clone(),
+            incarnation: String::new(),
+        });
+        let (nodes, cluster_uid) = (nodes.collect(), String::new());
+        let ask = v1::InitRequest { nodes, timeout_ms: self.timeout * 1_000, cluster_uid };
         let v1::InitResponse { cluster_uid, map_version, nodes } =
             self.admin.connect().await?.init(ask).await.map_err(failed)?;
         self.admin.print(&Formed { cluster_uid, map_version, nodes }, |formed| {

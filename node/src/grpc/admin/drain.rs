@@ -1,4 +1,4 @@
-//! `Drain`, `Undrain` and `Remove`: the way of a node out of the cluster.
+//! `Drain`, `Undrain`, `Remove` and `MarkDown`: the ways of a node out of the cluster.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ use crate::{
     grpc::failure::{Failure, invalid},
     multiraft::govern::GovernError,
     placement::{self, DrainForecast, DrainMove, Health},
-    types::{GroupId, NodeId},
+    types::{GroupId, Incarnation, NodeId},
 };
 
 /// So many groups are named in a refusal; the others are counted.
@@ -111,6 +111,27 @@ impl<N: Administer> AdminService<N> {
             ));
         }
         Ok(changed(&*self.set_state(&map, node, MemberState::Removed, version).await?))
+    }
+
+    pub(super) async fn mark_down_node(&self, ask: v1::MarkDownRequest) -> Result<v1::ChangeResponse, Failure> {
+        let v1::MarkDownRequest { node, incarnation, expected_version } = ask;
+        let not_hex = || invalid("incarnation", format!("{incarnation:?}; it has 32 hex digits"));
+        let dead = Incarnation::from_hex(&incarnation).ok_or_else(not_hex)?;
+        let (node, map) = (NodeId(node), self.map()?);
+        let version = expected(expected_version);
+        check_version(&map, version)?;
+        let found = member(&map, "node", node)?;
+        match found.state {
+            _ if found.incarnation != dead => {
+                declined(format!("node {node} is in its life {} by now, not in {dead}", found.incarnation))
+            }
+            // Nothing of it votes any more.
+            MemberState::Down | MemberState::Removed => Ok(changed(&map)),
+            MemberState::Joining | MemberState::Up | MemberState::Draining => {
+                let command = MetaCommand::SetState { node, incarnation: dead, state: MemberState::Down };
+                Ok(changed(&*self.commit(command, version).await?))
+            }
+        }
     }
 
     async fn set_state(

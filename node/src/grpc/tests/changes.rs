@@ -305,12 +305,56 @@ async fn a_plan_is_shown_or_begun() {
 }
 
 #[tokio::test]
+async fn a_life_is_declared_dead_once() {
+    let door = cluster(4).await;
+    let mut client = admin(&door);
+    let life = |life: u64| Incarnation(u128::from(life)).to_string();
+    let down =
+        |incarnation: String, expected_version| ask(v1::MarkDownRequest { node: 4, incarnation, expected_version });
+    let wrong = client.mark_down(down("4".into(), 0)).await;
+    invalid(&door, wrong, "incarnation", "\"4\"; it has 32 hex digits");
+    let other = client.mark_down(down(life(5), 0)).await;
+    let reason = format!("node 4 is in its life {} by now, not in {}", life(4), life(5));
+    declined(&door, other, &reason);
+    let late = detail(client.mark_down(down(life(4), 9)).await);
+    assert_eq!(late.kind(), ErrorKind::Refused);
+    let marked = client.mark_down(down(life(4), 1)).await.unwrap().into_inner();
+    assert_eq!((door.node.take_committed(), marked.map_version), (vec![state(4, MemberState::Down)], 2));
+    let again = client.mark_down(down(life(4), 0)).await.unwrap().into_inner();
+    assert_eq!((door.node.take_committed().len(), again.map_version), (0, 2));
+}
+
+#[tokio::test]
+async fn a_cluster_gets_the_identity_that_its_caller_chose() {
+    let door = open_on(FakeNode::new(4), Some("t")).await;
+    let mut client = admin(&door);
+    let init = |cluster_uid: &str, incarnation: &str| {
+        let node = v1::NodeAt { node: 2, address: "b:1".into(), incarnation: incarnation.into() };
+        ask(v1::InitRequest { nodes: vec![node], timeout_ms: 1_000, cluster_uid: cluster_uid.into() })
+    };
+    let (uid, other) = ("000000000000000000000000000000aa", "000000000000000000000000000000bb");
+    let zero = "0".repeat(32);
+    let reason = format!("\"{zero}\"; it has 32 hex digits, not all 0");
+    invalid(&door, client.init(init(&zero, "")).await, "cluster_uid", &reason);
+    let reason = "node 2 has the incarnation \"x\", not 32 hex digits";
+    invalid(&door, client.init(init(uid, "x")).await, "nodes", reason);
+    for _ in 0..2 {
+        assert_eq!(client.init(init(uid, "")).await.unwrap().into_inner().cluster_uid, uid);
+    }
+    declined(&door, client.init(init(other, "")).await, &format!("this node belongs to cluster {uid}"));
+}
+
+#[tokio::test]
 async fn a_cluster_is_formed_once() {
     let door = open_on(FakeNode::new(4), Some("t")).await;
     let mut client = admin(&door);
     let init = |nodes: &[(u64, &str)]| {
-        let nodes = nodes.iter().map(|(node, address)| v1::NodeAt { node: *node, address: (*address).into() });
-        ask(v1::InitRequest { nodes: nodes.collect(), timeout_ms: 1_000 })
+        let at = |(node, address): &(u64, &str)| v1::NodeAt {
+            node: *node,
+            address: (*address).into(),
+            ..Default::default()
+        };
+        ask(v1::InitRequest { nodes: nodes.iter().map(at).collect(), timeout_ms: 1_000, ..Default::default() })
     };
     let bare = detail(client.drain(ask(drain(&[1]))).await);
     assert_eq!((bare.kind(), bare.reason.as_str()), (ErrorKind::Unavailable, "this node belongs to no cluster yet"));
