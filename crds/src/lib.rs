@@ -8,6 +8,8 @@
 //! in [`mod@validate`], for servers that know no CEL and for what CEL can't see.
 
 mod amount;
+mod definition;
+pub mod names;
 mod raw;
 mod span;
 pub mod spec;
@@ -18,6 +20,7 @@ pub mod yaml;
 
 pub use self::{
     amount::Amount,
+    definition::definitions,
     raw::Raw,
     span::Span,
     spec::{CremaCluster, CremaClusterSpec},
