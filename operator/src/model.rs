@@ -17,9 +17,7 @@ pub use cluster::{
 pub use ids::{ClusterUid, Group, Incarnation, Live, MapVersion, NodeId, Ordinal};
 pub use intent::{Intent, Repair, Settings, Storage, Update, revision};
 pub use memory::{Formation, Memory, RollMemory, Step};
-pub use workload::{
-    ClaimView, Control, NodeView, ObjectView, OwnedHash, PodState, PodView, StatefulSetView, by_ordinal,
-};
+pub use workload::{ClaimView, Control, NodeView, ObjectView, OwnedHash, PodState, PodView, StatefulSetView};
 
 /// One look at a CremaCluster and all that belongs to it.
 #[derive(Clone, Debug)]

@@ -75,7 +75,8 @@ fn stages(scene: &Scene<'_>, draft: &mut Draft) {
     let Some(sts) = workload::stateful_set(scene, draft) else { return };
     match forming::stage(scene, sts, draft) {
         Some(map) => formed(scene, sts, map, draft),
-        None if draft.is_taken() => {}
+        // What was just decided rests on the lives that are there.
+        None if draft.is_taken() || draft.changes_map() || draft.remembers() => {}
         None => roll::blind(scene, sts, draft),
     }
 }

@@ -164,7 +164,10 @@ pub struct MigrationView {
 impl MapView {
     /// Who holds a place in the cluster: all that have not left.
     pub fn present(&self) -> impl Iterator<Item = (NodeId, &MemberView)> {
-        self.members.iter().filter(|(_, member)| member.state != MemberState::Removed).map(|(node, member)| (*node, member))
+        self.members
+            .iter()
+            .filter(|(_, member)| member.state != MemberState::Removed)
+            .map(|(node, member)| (*node, member))
     }
 
     /// Where a member stands; `None` if it never was one.

@@ -175,7 +175,7 @@ fn canonical(value: &Value, out: &mut String) {
         }
         Value::Object(fields) => {
             let mut fields: Vec<_> = fields.iter().filter(|(_, value)| !says_nothing(value)).collect();
-            fields.sort_by_key(|(key, _)| key.as_str());
+            fields.sort_by(|one, other| one.0.cmp(other.0));
             out.push('{');
             for (key, value) in fields {
                 out.push_str(key);

@@ -136,12 +136,8 @@ pub struct OwnedHash {
     pub control: Control,
     /// The hash of what was applied last, from its annotation; empty without one.
     pub hash: String,
-    /// Process settings of a template: kept while a pod or a revision of the StatefulSet refers to it.
+    /// It is a ConfigMap with process settings, named by their hash.
+    pub is_process_config: bool,
+    /// A pod, the StatefulSet's template or one of its revisions refers to it.
     pub referred: bool,
-}
-
-/// The pod of an ordinal.
-#[must_use]
-pub fn by_ordinal(pods: &[PodView], ordinal: Ordinal) -> Option<&PodView> {
-    pods.iter().find(|pod| pod.ordinal == ordinal)
 }

@@ -292,7 +292,7 @@ fn remembered(f: &mut fmt::Formatter<'_>, memory: &Memory) -> fmt::Result {
     if let Some(roll) = &memory.roll {
         match roll.step {
             Step::At { ordinal, since_ms } => write!(f, ", roll {} at pod {ordinal} since {since_ms}", roll.revision),
-            Step::Failed { ordinal } => write!(f, ", roll {} failed at pod {ordinal}", roll.revision),
+            Step::Failed { ordinal, .. } => write!(f, ", roll {} failed at pod {ordinal}", roll.revision),
         }?;
     }
     memory.shrink.map_or(Ok(()), |to| write!(f, ", shrink to {to}"))

@@ -104,7 +104,10 @@ impl Draft {
     /// The plan.
     pub(super) fn finish(self) -> Plan {
         let Self { actions, waiting_on, events, available, progress, ailments } = self;
-        let (moves, why, what) = progress.unwrap_or_else(|| (false, Reason::Settled, "nothing to do".to_owned()));
+        let (moves, why, what) = progress.unwrap_or_else(|| match waiting_on.first() {
+            None => (false, Reason::Settled, "nothing to do".to_owned()),
+            Some(why) => (true, Reason::Settling, format!("waiting for {why}")),
+        });
         let degraded = match ailments.first() {
             None => (false, Reason::Healthy, String::new()),
             Some((reason, _)) => {

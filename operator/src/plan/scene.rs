@@ -1,8 +1,8 @@
 //! What the stages ask of a sight: who is sound, what is full, what is proved dead.
 
 use crate::model::{
-    Answer, Group, GroupView, Incarnation, Intent, MapView, MemberState, NodeId, NodeView, Observed, Ordinal, PodState,
-    PodView, StatefulSetView, Storage, VoterView, by_ordinal,
+    Answer, Control, Group, GroupView, Incarnation, Intent, MapView, MemberState, NodeId, NodeView, Observed,
+    Ordinal, PodState, PodView, StatefulSetView, Storage, VoterView,
 };
 
 /// A replica at most this far behind its leader has caught up: less than a batch or two of a busy shard.
@@ -37,9 +37,17 @@ impl<'a> Scene<'a> {
         self.answer(node).and_then(Answer::incarnation)
     }
 
+    /// The pods that are ours, or that nobody else has claimed.
+    pub(super) fn pods(&self) -> impl Iterator<Item = &'a PodView> + use<'a> {
+        self.seen.pods.iter().filter(|pod| match pod.control {
+            Control::Ours | Control::Nobody => true,
+            Control::Other(_) => false,
+        })
+    }
+
     /// The pod of an ordinal.
     pub(super) fn pod(&self, ordinal: Ordinal) -> Option<&'a PodView> {
-        by_ordinal(&self.seen.pods, ordinal)
+        self.pods().find(|pod| pod.ordinal == ordinal)
     }
 
     /// The pod of a member.
