@@ -26,7 +26,7 @@ use crema_crds::validate::Validated;
 pub use action::{Action, SettingsChange, eviction_name};
 pub use condition::{Condition, ConditionKind, EventNote, Reason, Severity};
 
-use crate::model::{Intent, MapView, Observed, StatefulSetView};
+use crate::model::{Group, Intent, MapView, Observed, StatefulSetView};
 use draft::Draft;
 use scene::Scene;
 
@@ -66,6 +66,13 @@ pub fn decide(intent: &Intent, seen: &Observed) -> Plan {
     }
     health::judge(&scene, &mut draft);
     draft.finish()
+}
+
+/// Groups that have no leader, or fewer caught-up voters than they should; none while nobody has the map.
+#[must_use]
+pub fn under_replicated(intent: &Intent, seen: &Observed) -> Vec<Group> {
+    let scene = Scene { intent, seen };
+    seen.cluster.map.as_ref().map_or_else(Vec::new, |map| scene.under_replicated(map))
 }
 
 /// The stages that lead to a cluster; the rest needs one.
