@@ -1,0 +1,98 @@
+//! Groups that lost their majority for good, and what `quorumLoss` says of them.
+//!
+//! Nothing is given up without proof: the member reports another life, its process has ended in memory mode, or its machine
+//! is gone with what was on it. Silence is no proof.
+
+use crema_crds::spec::QuorumLoss;
+
+use super::{Action, Draft, Reason, Scene, Severity, action::named, forming::remember, scene::majority};
+use crate::model::{
+    Answer, ClusterUid, Formation, Group, GroupView, Incarnation, MapView, NodeId, Ordinal, StatefulSetView, Storage,
+};
+
+/// Shards whose majority is proved dead return empty, if that is what the spec says.
+pub(super) fn shards(scene: &Scene<'_>, _: &StatefulSetView, map: &MapView, draft: &mut Draft) {
+    let mut lost = Vec::new();
+    let mut dead = Vec::new();
+    for (name, group) in &map.groups {
+        let Group::Shard(shard) = name else { continue };
+        if is_lost(scene, map, group) {
+            lost.push(*shard);
+            dead.extend(proved(scene, map, group));
+        } else if scene.sound_without(map, group, None) < majority(group) && group.leader.is_none() {
+            draft.wait(format!("a majority of {name}, whose voters are not proved dead"));
+        }
+    }
+    if lost.is_empty() {
+        return;
+    }
+    dead.sort();
+    dead.dedup();
+    let groups: Vec<Group> = lost.iter().map(|shard| Group::Shard(*shard)).collect();
+    let message = format!("{} lost the majority of their replicas for good", named(&groups));
+    draft.ail(Reason::QuorumLost, message.clone());
+    match scene.intent.quorum_loss {
+        QuorumLoss::Wait => draft.wait(format!("a person: {message}, and spec.quorumLoss is wait")),
+        QuorumLoss::Reset => {
+            let reset = Action::ResetShards { shards: lost, dead, expected: map.version };
+            draft.progress(Reason::Repairing, message.clone());
+            draft.note(Severity::Warning, Reason::QuorumLost, format!("{message}: their entries are lost"));
+            draft.disrupt(reset, Reason::QuorumLost, format!("{} are reset and return empty", named(&groups)));
+        }
+    }
+}
+
+/// Without its meta group the whole cluster forms anew, under another id. True if that is what this pass does.
+pub(super) fn meta(scene: &Scene<'_>, sts: &StatefulSetView, id: &ClusterUid, draft: &mut Draft) -> bool {
+    if !is_meta_lost(scene, sts, id) {
+        return false;
+    }
+    let message = format!("cluster {id} lost the majority of its meta group for good");
+    draft.ail(Reason::QuorumLost, message.clone());
+    match (scene.intent.quorum_loss, scene.intent.storage, holds_nothing(scene, sts)) {
+        (QuorumLoss::Wait, ..) => {
+            draft.wait(format!("a person: {message}, and spec.quorumLoss is wait"));
+            false
+        }
+        (QuorumLoss::Reset, Storage::Disk { .. }, false) => {
+            draft.wait(format!(
+                "a person: {message}, and some pods still have their volumes: see cremactl recover-meta"
+            ));
+            false
+        }
+        (QuorumLoss::Reset, Storage::Memory, _) | (QuorumLoss::Reset, Storage::Disk { .. }, true) => {
+            let fresh = scene.seen.draw.clone();
+            draft.progress(Reason::Repairing, message.clone());
+            let note = format!("{message}: cluster {fresh} takes its place, empty");
+            draft.note(Severity::Warning, Reason::QuorumLost, note);
+            remember(scene, Formation::Forming { id: fresh, replaces: Some(id.clone()) }, draft);
+            true
+        }
+    }
+}
+
+fn is_meta_lost(scene: &Scene<'_>, sts: &StatefulSetView, id: &ClusterUid) -> bool {
+    // Members of a cluster that is still being formed may be empty because they were not told yet.
+    let forming = matches!(scene.seen.memory.formation, Formation::Forming { .. });
+    match scene.seen.cluster.map.as_ref().filter(|map| map.uid == *id) {
+        Some(map) => map.groups.get(&Group::Meta).is_some_and(|meta| is_lost(scene, map, meta)),
+        None => !forming && holds_nothing(scene, sts),
+    }
+}
+
+/// Every pod that there should be has said that it belongs to no cluster.
+fn holds_nothing(scene: &Scene<'_>, sts: &StatefulSetView) -> bool {
+    let mut expected = (0..sts.replicas).map(|ordinal| scene.answer(Ordinal(ordinal).node()));
+    sts.replicas > 0 && expected.all(|answer| matches!(answer, Some(Answer::Empty { .. })))
+}
+
+fn is_lost(scene: &Scene<'_>, map: &MapView, group: &GroupView) -> bool {
+    let alive = group.voters.len() - proved(scene, map, group).count();
+    !group.voters.is_empty() && alive < majority(group)
+}
+
+/// Voters whose life is proved dead.
+fn proved(scene: &Scene<'_>, map: &MapView, group: &GroupView) -> impl Iterator<Item = (NodeId, Incarnation)> {
+    let voters = group.voters.iter().filter(move |voter| scene.is_dead(map, voter.node, &voter.incarnation));
+    voters.map(|voter| (voter.node, voter.incarnation.clone()))
+}

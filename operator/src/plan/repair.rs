@@ -1,0 +1,130 @@
+//! Machines that are lost, and volumes with them.
+//!
+//! First the life that was there is committed as Down, so that it never votes again, whatever comes back. Then its pod is
+//! deleted without grace, and starts elsewhere. A volume that can be used on a lost machine only is given up last, and only
+//! if nothing is lost with it.
+
+use super::{Action, Draft, Reason, Scene, action::named, scene::Machine};
+use crate::model::{
+    Answer, ClaimView, Live, MapView, MemberState, NodeId, Ordinal, PodState, PodView, StatefulSetView, Storage,
+};
+
+/// The first pod in order that something can be done for.
+pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) {
+    if scene.seen.k8s_nodes.is_none() && !scene.troubles(sts, None).is_empty() {
+        draft.wait("leave to read nodes: without it, lost machines go unnoticed");
+    }
+    for ordinal in (0..sts.replicas).map(Ordinal) {
+        let Some(pod) = scene.pod(ordinal) else { continue };
+        if let Some(claim) = given_up(scene, pod) {
+            replace_volume(scene, map, pod, claim, draft);
+        } else if is_without_claim(scene, pod) {
+            let message = format!("pod {} has lost its claim: it is made anew, with one", pod.live.name);
+            draft.disrupt(delete(&pod.live, false), Reason::Repairing, message);
+        } else {
+            replace_pod(scene, map, pod, draft);
+        }
+        if draft.is_taken() {
+            return;
+        }
+    }
+}
+
+fn replace_pod(scene: &Scene<'_>, map: &MapView, pod: &PodView, draft: &mut Draft) {
+    let Some(machine) = pod.machine.as_deref() else { return };
+    let (since_ms, how) = match scene.machine(machine) {
+        Machine::Fine => return,
+        Machine::NotReady { since_ms } => (since_ms, "is not ready"),
+        Machine::Gone => (pod.since_ms, "is gone"),
+    };
+    let lost = format!("machine {machine} of pod {} {how}", pod.live.name);
+    draft.ail(Reason::MachineLost, lost.clone());
+    if is_alive(scene, map, pod.ordinal.node()) {
+        return draft.wait(format!("machine {machine}, which {how}, though the node in pod {} answers", pod.ordinal));
+    }
+    let Some(after_ms) = scene.intent.repair.after_ms else {
+        return draft.wait(format!("a person: {lost}, and spec.repair.after is 0"));
+    };
+    let left_ms = since_ms.saturating_add(after_ms).saturating_sub(scene.seen.now_ms);
+    if left_ms > 0 {
+        return draft.wait(format!("machine {machine}, which {how}, for at most {} s more", left_ms.div_ceil(1000)));
+    }
+    if condemn(scene, map, pod.ordinal.node(), draft) {
+        draft.progress(Reason::Repairing, lost.clone());
+        let message = format!("{lost}: the pod starts elsewhere");
+        draft.disrupt(delete(&pod.live, true), Reason::Repairing, message);
+    }
+}
+
+/// Has a member's life committed as Down. True if it is, or if there is none to condemn.
+fn condemn(scene: &Scene<'_>, map: &MapView, node: NodeId, draft: &mut Draft) -> bool {
+    let Some(member) = map.members.get(&node) else { return true };
+    match member.state {
+        MemberState::Down | MemberState::Removed => return true,
+        MemberState::Joining | MemberState::Up | MemberState::Draining => {}
+    }
+    let needing = scene.lost_with(map, node);
+    if !needing.is_empty() {
+        let groups = named(&needing);
+        draft.wait(format!("node {node} to return: {groups} would lose the majority if it were given up"));
+        return false;
+    }
+    let incarnation = member.incarnation.clone();
+    let message = format!("node {node} ({incarnation}) is lost: it never votes again");
+    draft.progress(Reason::Repairing, message.clone());
+    draft.disrupt(Action::MarkDown { node, incarnation, expected: map.version }, Reason::Repairing, message);
+    false
+}
+
+/// The claim of a pod that waits for a machine which is gone.
+fn given_up<'a>(scene: &Scene<'a>, pod: &PodView) -> Option<&'a ClaimView> {
+    let claim = scene.seen.claims.iter().find(|claim| claim.ordinal == pod.ordinal)?;
+    let gone = scene.machine(claim.pinned_to.as_deref()?) == Machine::Gone;
+    let waits = matches!(pod.state, PodState::Pending(_)) && pod.machine.is_none();
+    (gone && waits).then_some(claim)
+}
+
+fn replace_volume(scene: &Scene<'_>, map: &MapView, pod: &PodView, claim: &ClaimView, draft: &mut Draft) {
+    let what = format!("the volume of pod {} is on a machine that is gone", pod.live.name);
+    draft.ail(Reason::MachineLost, what.clone());
+    if !scene.intent.repair.replace_volumes {
+        return draft.wait(format!("a person: {what}, and spec.repair.replaceVolumes is not set"));
+    }
+    if !condemn(scene, map, pod.ordinal.node(), draft) {
+        return;
+    }
+    let lacking = scene.under_replicated(map);
+    if !lacking.is_empty() {
+        return draft
+            .wait(format!("{} to have every replica elsewhere, before a volume is given up", named(&lacking)));
+    }
+    draft.progress(Reason::Repairing, what.clone());
+    if claim.terminating {
+        // A claim that somebody waits for may stay in use for ever.
+        draft.disrupt(delete(&pod.live, false), Reason::Repairing, format!("{what}: the pod is made anew"));
+    } else {
+        let step = Action::DeleteClaim { claim: claim.live.clone() };
+        draft.disrupt(step, Reason::Repairing, format!("{what}: it is given up, every shard is whole without it"));
+    }
+}
+
+/// A pod that waits for a claim that nobody will make: claims are made with their pods.
+fn is_without_claim(scene: &Scene<'_>, pod: &PodView) -> bool {
+    let wants = matches!(scene.intent.storage, Storage::Disk { .. });
+    let waits = matches!(pod.state, PodState::Pending(_)) && pod.machine.is_none();
+    wants && waits && !scene.seen.claims.iter().any(|claim| claim.ordinal == pod.ordinal)
+}
+
+/// Whether the member's node answers in the life that the map knows.
+fn is_alive(scene: &Scene<'_>, map: &MapView, node: NodeId) -> bool {
+    match scene.answer(node) {
+        Some(Answer::Member { incarnation, .. }) => {
+            map.members.get(&node).is_some_and(|member| member.incarnation == *incarnation)
+        }
+        Some(Answer::Silent { .. } | Answer::Empty { .. }) | None => false,
+    }
+}
+
+fn delete(pod: &Live, at_once: bool) -> Action {
+    Action::DeletePod { pod: pod.clone(), at_once }
+}

@@ -1,0 +1,219 @@
+//! The number of pods: up at once, down only past members that have left.
+//!
+//! Down is drain, remove, shrink, one pod after the other from the top. Until its removal is committed a member that is
+//! wanted again stays; after that its pod goes first, and a new one comes with a new life.
+
+use super::{Action, Draft, Reason, Scene};
+use crate::model::{Answer, MapView, MemberState, MemberView, NodeId, Ordinal, StatefulSetView, Step};
+
+/// The next step towards the number that is wanted.
+pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) {
+    let wanted = scene.intent.replicas;
+    if shrink(scene, sts, map, draft) || cover(scene, sts, map, draft) || stay(scene, map, draft) {
+        return;
+    }
+    if forget(scene, sts, map, draft) {
+        return;
+    }
+    if map.present().any(|(node, _)| node.is_beyond(wanted)) {
+        draft.progress(Reason::Scaling, format!("from {} nodes to {wanted}", sts.replicas));
+        leave(scene, sts, map, draft);
+    } else if sts.replicas < wanted {
+        draft.progress(Reason::Scaling, format!("from {} nodes to {wanted}", sts.replicas));
+        grow(scene, sts, draft);
+    } else {
+        settle(scene, sts, map, draft);
+    }
+}
+
+/// Takes the topmost pods whose members have left, or never came and are not wanted.
+fn shrink(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) -> bool {
+    let gone = |ordinal: &u32| is_gone(scene, map, Ordinal(*ordinal));
+    let going = (0..sts.replicas).rev().take_while(gone).count() as u32;
+    let replicas = sts.replicas - going;
+    // Without any member this would be no scale-down but the end of the cluster.
+    if going == 0 || replicas == 0 {
+        return false;
+    }
+    let message = format!("from {} pods to {replicas}: their members have left", sts.replicas);
+    draft.progress(Reason::Scaling, message.clone());
+    resize(sts, replicas, message, draft);
+    true
+}
+
+fn is_gone(scene: &Scene<'_>, map: &MapView, ordinal: Ordinal) -> bool {
+    let (node, wanted) = (ordinal.node(), ordinal.0 < scene.intent.replicas);
+    match map.members.get(&node) {
+        // A pod that is wanted may be a new one that has not joined yet, unless the removal was ours or it says who it is.
+        Some(MemberView { state: MemberState::Removed, incarnation, .. }) => {
+            !wanted || scene.seen.memory.shrink == Some(ordinal) || scene.life(node) == Some(incarnation)
+        }
+        Some(_) => false,
+        None => !wanted && !matches!(scene.answer(node), Some(Answer::Member { .. })),
+    }
+}
+
+/// A member without a pod gets it back: it can leave only while it runs, or after it was declared dead.
+fn cover(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) -> bool {
+    let beyond = map.present().filter(|(node, _)| node.is_beyond(sts.replicas));
+    let living = beyond.filter(|(_, member)| match member.state {
+        MemberState::Joining | MemberState::Up | MemberState::Draining => true,
+        MemberState::Down | MemberState::Removed => false,
+    });
+    let Some(top) = living.filter_map(|(node, _)| node.ordinal()).max() else { return false };
+    if is_clear(scene, sts.replicas, draft) {
+        let replicas = top.0 + 1;
+        let message = format!("from {} pods to {replicas}: node {} is a member", sts.replicas, top.node());
+        draft.progress(Reason::Scaling, message.clone());
+        resize(sts, replicas, message, draft);
+    }
+    true
+}
+
+/// Members that were to leave and are wanted again.
+fn stay(scene: &Scene<'_>, map: &MapView, draft: &mut Draft) -> bool {
+    let back = map
+        .present()
+        .find(|(node, member)| member.state == MemberState::Draining && !node.is_beyond(scene.intent.replicas));
+    let Some((node, _)) = back else { return false };
+    draft.progress(Reason::Scaling, format!("node {node} stays after all"));
+    draft.act(Action::Undrain { node, expected: map.version });
+    true
+}
+
+/// Once the pod is gone, or its removal was called off, there is nothing to remember.
+fn forget(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) -> bool {
+    let Some(to) = scene.seen.memory.shrink else { return false };
+    let shrunk = sts.replicas <= to.0;
+    let called_off = map.state_of(to.node()) != Some(MemberState::Removed) && to.0 < scene.intent.replicas;
+    if !shrunk && !called_off {
+        return false;
+    }
+    if shrunk && scene.pod(to).is_some() {
+        draft.progress(Reason::Scaling, format!("pod {to} is going"));
+        draft.wait(format!("pod {to} to end"));
+        return true;
+    }
+    draft.act(remember(scene, None));
+    true
+}
+
+/// Empties the members that are not wanted, then removes the topmost.
+fn leave(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) {
+    if let Some(reason) = rolling(scene, sts) {
+        return draft.wait(reason);
+    }
+    let wanted = scene.intent.replicas;
+    let leaving = || map.present().filter(move |(node, _)| node.is_beyond(wanted));
+    let up: Vec<NodeId> =
+        leaving().filter(|(_, member)| member.state == MemberState::Up).map(|(node, _)| node).collect();
+    if !up.is_empty() {
+        return drain(scene, map, up, draft);
+    }
+    let Some((node, member)) = leaving().last() else { return };
+    match member.state {
+        MemberState::Joining => joining(scene, map, node, member, draft),
+        MemberState::Draining | MemberState::Down => remove(scene, map, node, member, draft),
+        // Those are the first to go, and those that are gone.
+        MemberState::Up | MemberState::Removed => {}
+    }
+}
+
+fn drain(scene: &Scene<'_>, map: &MapView, nodes: Vec<NodeId>, draft: &mut Draft) {
+    let staying = map
+        .present()
+        .filter(|(node, member)| member.state == MemberState::Up && !node.is_beyond(scene.intent.replicas));
+    let staying = staying.count();
+    let needed = map.replication_factor as usize;
+    if staying < needed {
+        let message = format!("{staying} nodes would be left for replication factor {needed}");
+        draft.stuck(Reason::Refused, message.clone());
+        return draft.wait(format!("{needed} nodes that stay: {message}"));
+    }
+    let names: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
+    let message = format!("node {} is emptied, to leave", names.join(", "));
+    draft.disrupt(Action::Drain { nodes, expected: map.version }, Reason::Scaling, message);
+}
+
+/// A member that nothing was given yet can only be let in or declared dead.
+fn joining(scene: &Scene<'_>, map: &MapView, node: NodeId, member: &MemberView, draft: &mut Draft) {
+    let speaks = matches!(scene.answer(node), Some(Answer::Member { .. }));
+    if speaks || scene.pod_of(node).is_some_and(|pod| !super::workload::is_idle(&pod.state)) {
+        return draft.wait(format!("node {node} to have joined, before it leaves"));
+    }
+    let incarnation = member.incarnation.clone();
+    let message = format!("node {node} ({incarnation}) is not wanted any more, and never came: it is declared dead");
+    draft.disrupt(Action::MarkDown { node, incarnation, expected: map.version }, Reason::Scaling, message);
+}
+
+fn remove(scene: &Scene<'_>, map: &MapView, node: NodeId, member: &MemberView, draft: &mut Draft) {
+    if member.replicas > 0 {
+        draft.wait(format!("{} replicas to leave node {node}", member.replicas));
+        return map.waiting_on.iter().for_each(|why| draft.wait(why.as_str()));
+    }
+    let Some(ordinal) = node.ordinal() else { return };
+    if scene.seen.memory.shrink != Some(ordinal) {
+        draft.act(remember(scene, Some(ordinal)));
+    }
+    let message = format!("node {node} is empty: it leaves for good");
+    draft.disrupt(Action::Remove { node, expected: map.version }, Reason::Scaling, message);
+}
+
+/// More pods; those that exist keep what they are.
+fn grow(scene: &Scene<'_>, sts: &StatefulSetView, draft: &mut Draft) {
+    if is_clear(scene, sts.replicas, draft) {
+        let wanted = scene.intent.replicas;
+        resize(sts, wanted, format!("from {} pods to {wanted}", sts.replicas), draft);
+    }
+}
+
+/// All is there as far as pods go; members may yet be on their way.
+fn settle(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) {
+    for ordinal in (0..sts.replicas).map(Ordinal) {
+        let node = ordinal.node();
+        match map.state_of(node) {
+            Some(MemberState::Up) => {}
+            Some(MemberState::Joining) | None => {
+                draft.progress(Reason::Scaling, format!("node {node} joins"));
+                draft.wait(scene.trouble(ordinal).unwrap_or_else(|| format!("node {node} to join")));
+            }
+            Some(MemberState::Removed | MemberState::Down) => {
+                draft.progress(Reason::Repairing, format!("node {node} comes back in a new life"));
+                draft.wait(scene.trouble(ordinal).unwrap_or_else(|| format!("node {node} to join in a new life")));
+            }
+            Some(MemberState::Draining) => draft.wait(format!("node {node} to be empty")),
+        }
+    }
+    if !map.migrations.is_empty() {
+        draft.progress(Reason::Scaling, format!("{} replicas are on the move", map.migrations.len()));
+    }
+}
+
+/// Nothing of the ordinals from here on is on its way out: a pod that comes must not meet its predecessor.
+fn is_clear(scene: &Scene<'_>, from: u32, draft: &mut Draft) -> bool {
+    let pods = scene.seen.pods.iter().filter(|pod| pod.ordinal.0 >= from).map(|pod| &pod.live.name);
+    let claims = scene.seen.claims.iter().filter(|claim| claim.ordinal.0 >= from && claim.terminating);
+    let leaving: Vec<&String> = pods.chain(claims.map(|claim| &claim.live.name)).collect();
+    leaving.iter().for_each(|name| draft.wait(format!("{name} to be gone, before its successor comes")));
+    leaving.is_empty()
+}
+
+/// A step of a roll that is under way: one pod is missing already.
+fn rolling(scene: &Scene<'_>, sts: &StatefulSetView) -> Option<String> {
+    let roll = scene.seen.memory.roll.as_ref().filter(|roll| roll.revision == sts.revision)?;
+    match roll.step {
+        Step::At { ordinal, .. } => scene.trouble(ordinal),
+        Step::Failed { .. } => None,
+    }
+}
+
+/// The partition goes along: a pod below it that is made again returns as it was.
+fn resize(sts: &StatefulSetView, replicas: u32, message: String, draft: &mut Draft) {
+    let patch = Action::PatchReplicas { sts: sts.live.clone(), replicas, partition: replicas };
+    draft.disrupt(patch, Reason::Scaling, message);
+}
+
+fn remember(scene: &Scene<'_>, shrink: Option<Ordinal>) -> Action {
+    let resource_version = scene.seen.object.resource_version.clone();
+    Action::Remember { resource_version, memory: scene.seen.memory.with_shrink(shrink) }
+}
