@@ -148,8 +148,9 @@ pub enum Incident {
 }
 
 impl Incident {
-    fn ends_a_process(&self) -> bool {
-        matches!(self, Self::Crash(_) | Self::Restart(_) | Self::Wipe(_))
+    /// Ends or starts a process, or goes for the disk of one: with other places or without disks these make no sense.
+    fn concerns_processes(&self) -> bool {
+        matches!(self, Self::Crash(_) | Self::Restart(_) | Self::Wipe(_) | Self::FailDisk(_) | Self::Damage { .. })
     }
 }
 
@@ -260,7 +261,7 @@ impl Plan {
             plan.have_disks(draw);
         } else if plan.durable {
             plan.durable = false;
-            plan.incidents.retain(|(_, incident)| !incident.ends_a_process());
+            plan.incidents.retain(|(_, incident)| !incident.concerns_processes());
         }
         match fault {
             Fault::ReplicaIdReused => plan.restart_often(draw),
@@ -362,7 +363,7 @@ impl Plan {
     /// One node's process comes and goes, with a lagging follower beside it. Without the fault it never comes back.
     fn restart_often(&mut self, draw: &mut Draw) {
         self.shape = Shape { changes: true, returns: true, spares: self.shape.spares, ..Shape::fixed() };
-        self.incidents.retain(|(_, incident)| !incident.ends_a_process());
+        self.incidents.retain(|(_, incident)| !incident.concerns_processes());
         let place = draw.below(self.nodes as u64) as Place;
         let mut at = SECOND;
         while at < self.heal_at && self.nodes >= 3 {

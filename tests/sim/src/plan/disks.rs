@@ -28,7 +28,7 @@ impl Plan {
     pub(super) fn have_disks(&mut self, draw: &mut Draw) {
         self.durable = true;
         self.incidents
-            .retain(|(_, incident)| !incident.ends_a_process() && !matches!(incident, Incident::Corrupt { .. }));
+            .retain(|(_, incident)| !incident.concerns_processes() && !matches!(incident, Incident::Corrupt { .. }));
         let pace = [300 * MS, SECOND, 4 * SECOND][draw.below(3) as usize];
         let mut at = SECOND + draw.below(pace);
         while at < self.heal_at {
