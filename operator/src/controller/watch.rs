@@ -118,7 +118,7 @@ impl Watch {
             + Sync
             + 'static,
     {
-        let config = watcher::Config::default().labels(labels::MANAGED_SELECTOR);
+        let config = watcher::Config::default().labels(labels::SELECTOR);
         let mut events = pin!(watcher(self.api::<M>(), config).default_backoff());
         while let Some(event) = events.next().await {
             let key = match event {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crema_crds::{Amount, names};
 use k8s_openapi::{
     api::{
-        apps::v1::StatefulSet,
+        apps::v1::{StatefulSet, StatefulSetSpec},
         core::v1::{ContainerStatus, Node, PersistentVolume, PersistentVolumeClaim, Pod},
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
@@ -13,8 +13,8 @@ use k8s_openapi::{
 use kube::api::ObjectMeta;
 
 use crate::{
-    labels,
     model::{ClaimView, Control, Live, NodeView, Ordinal, PodState, PodView, StatefulSetView},
+    objects,
 };
 
 /// The label that says which machine a volume is on.
@@ -51,7 +51,7 @@ pub(super) fn ordinal(name: &str, prefix: &str) -> Option<Ordinal> {
 /// The StatefulSet.
 pub(super) fn stateful_set(sts: &StatefulSet, cluster_uid: &str) -> Option<StatefulSetView> {
     let spec = sts.spec.as_ref()?;
-    let rolling = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
+    let replicas = count(spec.replicas.unwrap_or(1));
     let template = spec.template.metadata.as_ref().and_then(|meta| meta.annotations.as_ref());
     let claim = spec.volume_claim_templates.iter().flatten().find_map(|claim| claim.spec.as_ref());
     let requested = claim.and_then(|claim| claim.resources.as_ref()?.requests.as_ref()?.get("storage"));
@@ -59,12 +59,21 @@ pub(super) fn stateful_set(sts: &StatefulSet, cluster_uid: &str) -> Option<State
         live: live(&sts.metadata)?,
         control: control(&sts.metadata, Some(cluster_uid)),
         deleting: sts.metadata.deletion_timestamp.is_some(),
-        replicas: count(spec.replicas.unwrap_or(1)),
-        partition: count(rolling.and_then(|rolling| rolling.partition).unwrap_or(0)),
-        revision: annotation(template, labels::REVISION),
+        replicas,
+        partition: partition(spec, replicas),
+        revision: annotation(template, objects::REVISION),
         settled: is_settled(sts),
         claim_bytes: requested.map(bytes),
     })
+}
+
+/// From which ordinal on pods are replaced; a strategy that replaces none by itself stands at rest.
+fn partition(spec: &StatefulSetSpec, replicas: u32) -> u32 {
+    let Some(strategy) = &spec.update_strategy else { return 0 };
+    match strategy.type_.as_deref() {
+        Some("OnDelete") => replicas,
+        Some(_) | None => count(strategy.rolling_update.as_ref().and_then(|rolling| rolling.partition).unwrap_or(0)),
+    }
 }
 
 /// Its controller has seen this generation, and makes every pod from this template.
@@ -91,7 +100,7 @@ pub(super) fn pod(pod: &Pod, sts_name: &str, sts_uid: Option<&str>) -> Option<Po
         state: pod_state(pod),
         since_ms: since_ms(pod),
         machine: spec.and_then(|spec| spec.node_name.clone()).filter(|name| !name.is_empty()),
-        revision: annotation(pod.metadata.annotations.as_ref(), labels::REVISION),
+        revision: annotation(pod.metadata.annotations.as_ref(), objects::REVISION),
         config,
     })
 }

@@ -69,7 +69,7 @@ fn a_pod_belongs_to_its_stateful_set() {
         let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "cart", "uid": uid, "controller": true}]);
         let mut meta = meta("cart-2");
         meta["ownerReferences"] = owner;
-        meta["annotations"] = json!({(labels::REVISION): "r1"});
+        meta["annotations"] = json!({(objects::REVISION): "r1"});
         let spec = json!({"containers": [], "nodeName": "n1", "volumes": [{"name": "config", "configMap": {"name": "cart-c1"}}]});
         let pod: Pod = read(json!({"metadata": meta, "spec": spec}));
         super::pod(&pod, "cart", Some("s1")).expect("a pod of ours")
@@ -87,7 +87,7 @@ fn a_stateful_set_is_settled_when_its_controller_is() {
         let spec = json!({
             "selector": {}, "serviceName": "cart", "replicas": 3,
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}},
-            "template": {"metadata": {"annotations": {(labels::REVISION): "r1"}}},
+            "template": {"metadata": {"annotations": {(objects::REVISION): "r1"}}},
             "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}]
         });
         let mut meta = meta("cart");
