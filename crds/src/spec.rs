@@ -2,7 +2,8 @@
 //!
 //! Every field's text ends with when a change of it takes effect: *live* (no pod restarts), *rolling* (the pods are
 //! replaced one by one) or *immutable*. Defaults that other rules rest on are in the definition, so that the API server
-//! fills them in; the others are filled in by [`crate::validate`](mod@crate::validate).
+//! fills them in; the others are filled in by [`crate::validate`](mod@crate::validate). A word that may be left out says
+//! `schemars(with = ...)`: the schema of an `Option` would put the text of the word's type in place of the field's.
 
 use std::collections::BTreeMap;
 
@@ -91,6 +92,7 @@ pub struct CremaClusterSpec {
     pub image: String,
     /// When the image is pulled: Always, IfNotPresent or Never; by default Kubernetes chooses by the image's tag. Rolling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PullPolicy")]
     pub image_pull_policy: Option<PullPolicy>,
     /// Secrets with what the registry asks for. Rolling.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -156,6 +158,7 @@ pub struct CremaClusterSpec {
     /// What is done when a majority of a shard's replicas is proven dead: `wait` for a person, or `reset` the shard, which
     /// is empty then; by default `reset` with storage.type memory and `wait` with rocksdb. Live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "QuorumLoss")]
     pub quorum_loss: Option<QuorumLoss>,
     /// Whether the operator leaves this cluster alone; status is still written. Live.
     #[serde(default, skip_serializing_if = "is_default")]
