@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The label that says which machine a volume is on.
-const HOSTNAME: &str = "kubernetes.io/hostname";
+pub(super) const HOSTNAME: &str = "kubernetes.io/hostname";
 /// The labels that say which zone a machine is in, the older one last.
 const ZONES: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"];
 
