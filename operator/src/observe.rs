@@ -39,7 +39,13 @@ pub use subject::Subject;
 #[error("read {what}")]
 pub struct ObserveError {
     what: &'static str,
-    source: kube::Error,
+    source: Box<kube::Error>,
+}
+
+impl ObserveError {
+    fn of(what: &'static str, source: kube::Error) -> Self {
+        Self { what, source: Box::new(source) }
+    }
 }
 
 /// What a look gives.
@@ -134,7 +140,7 @@ where
     K: Resource<DynamicType = (), Scope = NamespaceResourceScope> + Clone + Debug + DeserializeOwned,
 {
     let api: Api<K> = Api::namespaced(client.clone(), &identity.namespace);
-    api.get_opt(name).await.map_err(|source| ObserveError { what, source })
+    api.get_opt(name).await.map_err(|source| ObserveError::of(what, source))
 }
 
 /// Those that the StatefulSet's selector selects.
@@ -144,13 +150,14 @@ where
 {
     let api: Api<K> = Api::namespaced(client.clone(), &identity.namespace);
     let selected = ListParams::default().labels(&identity.selector_text());
-    let list = api.list(&selected).await.map_err(|source| ObserveError { what, source })?;
+    let list = api.list(&selected).await.map_err(|source| ObserveError::of(what, source))?;
     Ok(list.items)
 }
 
 /// Process settings that a pod, the template or a revision of it refers to: a pod may be made from each of them.
 fn referred(raw: &Raw, pods: &[PodView]) -> BTreeSet<String> {
-    let volumes = raw.sts.iter().filter_map(|sts| sts.spec.as_ref()?.template.spec.as_ref()?.volumes.as_ref()).flatten();
+    let volumes =
+        raw.sts.iter().filter_map(|sts| sts.spec.as_ref()?.template.spec.as_ref()?.volumes.as_ref()).flatten();
     let template = volumes.filter(|volume| volume.name == names::CONFIG_VOLUME);
     let template = template.filter_map(|volume| Some(volume.config_map.as_ref()?.name.clone()));
     let revisions = raw.revisions.iter().filter_map(|revision| {

@@ -56,7 +56,12 @@ struct Watch {
 }
 
 /// Begins all watches; they end when the set is dropped.
-pub(super) fn start(client: &Client, namespaces: &[String], wake: &mpsc::Sender<Key>, metrics: &Metrics) -> JoinSet<()> {
+pub(super) fn start(
+    client: &Client,
+    namespaces: &[String],
+    wake: &mpsc::Sender<Key>,
+    metrics: &Metrics,
+) -> JoinSet<()> {
     let mut watches = JoinSet::new();
     let scopes = match namespaces {
         [] => vec![Scope::All],

@@ -80,11 +80,8 @@ impl Ground {
 }
 
 fn limit(kind: &str, status: bool, what: &str) -> Limit {
-    let (reason, message) = if status {
-        ("Readable", String::new())
-    } else {
-        ("Forbidden", format!("the operator may not read {what}"))
-    };
+    let (reason, message) =
+        if status { ("Readable", String::new()) } else { ("Forbidden", format!("the operator may not read {what}")) };
     Limit { kind: kind.to_owned(), status, reason: reason.to_owned(), message }
 }
 
@@ -144,11 +141,7 @@ async fn nodes(
 }
 
 /// Those of these names that are there; `None` when they may not be read.
-async fn each<K>(
-    api: &Api<K>,
-    names: &BTreeSet<String>,
-    what: &'static str,
-) -> Result<Option<Vec<K>>, ObserveError>
+async fn each<K>(api: &Api<K>, names: &BTreeSet<String>, what: &'static str) -> Result<Option<Vec<K>>, ObserveError>
 where
     K: Clone + Debug + DeserializeOwned,
 {
@@ -163,7 +156,7 @@ fn allowed<T>(result: Result<T, kube::Error>, what: &'static str) -> Result<Opti
     match result {
         Ok(found) => Ok(Some(found)),
         Err(kube::Error::Api(status)) if status.is_forbidden() => Ok(None),
-        Err(source) => Err(ObserveError { what, source }),
+        Err(source) => Err(ObserveError::of(what, source)),
     }
 }
 
@@ -198,7 +191,8 @@ mod tests {
     #[test]
     fn a_volume_is_on_the_machine_that_has_the_label() {
         let labels = json!({"kubernetes.io/hostname": "h1"});
-        let machine: Node = serde_json::from_value(json!({"metadata": {"name": "n1", "labels": labels}})).expect("one");
+        let machine: Node =
+            serde_json::from_value(json!({"metadata": {"name": "n1", "labels": labels}})).expect("one");
         let pinned = BTreeMap::from([("data-cart-1".to_owned(), "h1".to_owned())]);
         let ground = Ground { nodes: Some(vec![machine]), pinned, ..Ground::default() };
         let view = ground.claim(&claim(None), &identity()).expect("a claim");
@@ -209,9 +203,9 @@ mod tests {
 
     #[test]
     fn what_is_forbidden_is_left_out() {
-        let refused = |code| Err::<(), _>(kube::Error::Api(Status::failure("no", "").with_code(code).boxed()));
-        assert!(matches!(allowed(refused(403), "nodes"), Ok(None)));
-        assert!(allowed(refused(500), "nodes").is_err());
+        let refused = |reason: &str| Err::<(), _>(kube::Error::Api(Status::failure("no", reason).boxed()));
+        assert!(matches!(allowed(refused("Forbidden"), "nodes"), Ok(None)));
+        assert!(allowed(refused("InternalError"), "nodes").is_err());
         assert!(matches!(allowed(Ok(7), "nodes"), Ok(Some(7))));
     }
 }

@@ -23,12 +23,14 @@ pub(super) async fn owned(
 ) -> Result<Vec<OwnedHash>, ObserveError> {
     let mut all = Vec::new();
     for kind in Kind::ALL.into_iter().filter(|kind| *kind != Kind::StatefulSet) {
-        let read = |source| ObserveError { what: kind.plural(), source };
+        let read = |source| ObserveError::of(kind.plural(), source);
         let Some(resource) = kinds.resolve(kind).await.map_err(read)? else { continue };
         let metas = match labelled(client, identity, &resource).await {
             Ok(metas) => metas,
             // Who may not read what a spec need not ask for hears of it when it does: then writing fails.
-            Err(kube::Error::Api(status)) if kind.is_optional() && (status.is_forbidden() || status.is_not_found()) => {
+            Err(kube::Error::Api(status))
+                if kind.is_optional() && (status.is_forbidden() || status.is_not_found()) =>
+            {
                 continue;
             }
             Err(error) => return Err(read(error)),

@@ -30,7 +30,7 @@ impl Subject {
     /// The API server did not say.
     pub async fn read(client: &Client, namespace: &str, name: &str) -> Result<Option<Self>, ObserveError> {
         let object = Self::api(client, namespace).get_opt(name).await;
-        let object = object.map_err(|source| ObserveError { what: "the CremaCluster", source })?;
+        let object = object.map_err(|source| ObserveError::of("the CremaCluster", source))?;
         Ok(object.and_then(Self::of))
     }
 

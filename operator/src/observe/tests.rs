@@ -10,7 +10,8 @@ fn read<T: DeserializeOwned>(value: Value) -> T {
 }
 
 fn pod(annotations: &Value, ip: &str) -> (PodView, Pod) {
-    let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "cart", "uid": "s", "controller": true}]);
+    let owner =
+        json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "cart", "uid": "s", "controller": true}]);
     let meta = json!({
         "name": "cart-1", "uid": "p", "resourceVersion": "3", "annotations": annotations, "ownerReferences": owner,
     });

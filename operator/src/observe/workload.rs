@@ -24,11 +24,7 @@ const ZONES: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.ku
 
 /// What changes of an object are bound to; `None` for what the API server never gives.
 pub(super) fn live(meta: &ObjectMeta) -> Option<Live> {
-    Some(Live {
-        name: meta.name.clone()?,
-        uid: meta.uid.clone()?,
-        resource_version: meta.resource_version.clone()?,
-    })
+    Some(Live { name: meta.name.clone()?, uid: meta.uid.clone()?, resource_version: meta.resource_version.clone()? })
 }
 
 /// Who controls an object, where this uid is us.
@@ -130,8 +126,8 @@ fn container_state(container: &ContainerStatus, ready: bool) -> PodState {
         let parts: Vec<&str> = [reason, message].into_iter().filter_map(|text| text.as_deref()).collect();
         if parts.is_empty() { "no reason is given".to_owned() } else { parts.join(": ") }
     };
-    let ran = container.restart_count > 0
-        || container.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
+    let ran =
+        container.restart_count > 0 || container.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
     match &container.state {
         Some(state) if state.running.is_some() => {
             if ready {
@@ -141,11 +137,9 @@ fn container_state(container: &ContainerStatus, ready: bool) -> PodState {
             }
         }
         Some(state) => match (&state.terminated, &state.waiting) {
-            (Some(ended), _) => PodState::Stopped(format!(
-                "exit code {} ({})",
-                ended.exit_code,
-                words(&ended.reason, &ended.message)
-            )),
+            (Some(ended), _) => {
+                PodState::Stopped(format!("exit code {} ({})", ended.exit_code, words(&ended.reason, &ended.message)))
+            }
             (None, Some(waiting)) if ran => PodState::Stopped(words(&waiting.reason, &waiting.message)),
             (None, Some(waiting)) => PodState::Pending(words(&waiting.reason, &waiting.message)),
             (None, None) => PodState::Pending("its container waits".to_owned()),
@@ -205,7 +199,8 @@ pub(super) fn claim(
 pub(super) fn pinned_to(volume: &PersistentVolume) -> Option<String> {
     let affinity = volume.spec.as_ref()?.node_affinity.as_ref()?.required.as_ref()?;
     let [term] = affinity.node_selector_terms.as_slice() else { return None };
-    let hosts = term.match_expressions.iter().flatten().find(|needs| needs.key == HOSTNAME && needs.operator == "In")?;
+    let hosts =
+        term.match_expressions.iter().flatten().find(|needs| needs.key == HOSTNAME && needs.operator == "In")?;
     match hosts.values.as_deref()? {
         [one] => Some(one.clone()),
         _ => None,
