@@ -31,8 +31,8 @@ fn chain(error: &(dyn Error + 'static)) -> String {
     let (mut text, mut is_last) = words(error);
     let mut cause = error.source();
     while let Some(inner) = cause.filter(|_| !is_last) {
-        let inner_text;
-        (inner_text, is_last) = words(inner);
+        let (inner_text, ends) = words(inner);
+        is_last = ends;
         // Many errors tell their source themselves.
         if !text.contains(&inner_text) {
             text += ": ";
@@ -45,7 +45,7 @@ fn chain(error: &(dyn Error + 'static)) -> String {
 
 /// What one error says, and whether that is all: the API server's own words are for people, what kube adds is not.
 fn words(error: &(dyn Error + 'static)) -> (String, bool) {
-    let boxed = || error.downcast_ref::<Box<kube::Error>>().map(Box::as_ref);
+    let boxed = || error.downcast_ref::<Box<kube::Error>>().map(|boxed| &**boxed);
     match error.downcast_ref::<kube::Error>().or_else(boxed) {
         Some(kube::Error::Api(status)) if !status.message.is_empty() => (status.message.clone(), true),
         Some(_) | None => (error.to_string(), false),

@@ -3,7 +3,7 @@
 //! A spec that is refused changes nothing: repair, budget and status go on under the last accepted one.
 
 use crema_crds::{
-    CremaClusterStatus, Validated,
+    CremaClusterSpec, CremaClusterStatus, Validated,
     validate::{self, Accepted, Problem, validate},
 };
 use k8s_openapi::{
@@ -11,7 +11,7 @@ use k8s_openapi::{
     jiff::Timestamp,
 };
 
-use crate::{model::Observed, observe::Subject};
+use crate::model::Observed;
 
 /// The condition that says whether the operator could do what it wanted.
 const RECONCILED: &str = "ReconcileSucceeded";
@@ -25,13 +25,13 @@ pub(super) struct Verdict {
     pub(super) problems: Vec<String>,
 }
 
-/// Judges an object by what there is.
-pub(super) fn judge(subject: &Subject, accepted: Option<&Accepted>) -> Verdict {
-    if let Err(problem) = validate::name(&subject.view.name) {
+/// Judges the spec of an object of this name by what there is.
+pub(super) fn judge(name: &str, spec: &Result<CremaClusterSpec, String>, accepted: Option<&Accepted>) -> Verdict {
+    if let Err(problem) = validate::name(name) {
         // Its name never changes, so nothing of it was ever made.
         return Verdict { spec: None, problems: vec![problem.to_string()] };
     }
-    let problems = match &subject.spec {
+    let problems = match spec {
         Ok(spec) => match validate(spec, accepted) {
             Ok(spec) => return Verdict { spec: Some(spec), problems: Vec::new() },
             Err(problems) => told(&problems),
@@ -79,4 +79,40 @@ pub(super) fn refused(seen: &Observed, problems: &[String]) -> CremaClusterStatu
     status.conditions.retain(|condition| condition.type_ != RECONCILED);
     status.conditions.push(condition);
     status
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(image: &str, shards: i32) -> CremaClusterSpec {
+        CremaClusterSpec { shards, ..CremaClusterSpec::new(image) }
+    }
+
+    fn image(verdict: &Verdict) -> Option<&str> {
+        verdict.spec.as_ref().map(|spec| spec.image.name.as_str())
+    }
+
+    #[test]
+    fn an_impossible_edit_leaves_the_last_accepted_spec_in_force() {
+        let accepted = Accepted { shards: Some(16), ..Accepted::of(spec("crema:1", 16)) };
+        let fine = judge("cart", &Ok(spec("crema:2", 16)), Some(&accepted));
+        assert_eq!((image(&fine), fine.problems.len()), (Some("crema:2"), 0));
+        let edit = judge("cart", &Ok(spec("crema:2", 32)), Some(&accepted));
+        assert_eq!(image(&edit), Some("crema:1"));
+        assert!(edit.problems[0].starts_with("spec.shards: "), "{:?}", edit.problems);
+        let unreadable = judge("cart", &Err("spec: no number".to_owned()), Some(&accepted));
+        assert_eq!((image(&unreadable), unreadable.problems[0].as_str()), (Some("crema:1"), "spec: no number"));
+    }
+
+    #[test]
+    fn without_an_accepted_spec_nothing_is_in_force() {
+        let wrong = judge("cart", &Ok(spec("", 16)), None);
+        assert!(wrong.spec.is_none() && wrong.problems[0].starts_with("spec.image: "), "{:?}", wrong.problems);
+        // What was accepted is of another cluster than the one that is there.
+        let there = Accepted { shards: Some(32), ..Accepted::of(spec("crema:1", 16)) };
+        assert!(judge("cart", &Ok(spec("", 16)), Some(&there)).spec.is_none());
+        let named = judge("Cart", &Ok(spec("crema:1", 16)), None);
+        assert!(named.spec.is_none() && named.problems[0].starts_with("metadata.name: "), "{:?}", named.problems);
+    }
 }

@@ -108,7 +108,7 @@ impl Operator {
             return Ok(Ended::Leaving);
         }
         let sight = observe(client, kinds, subject).await?;
-        let Verdict { spec, problems } = judge(&sight.subject, sight.seen.accepted.as_ref());
+        let Verdict { spec, problems } = judge(&key.name, &sight.subject.spec, sight.seen.accepted.as_ref());
         match spec {
             Some(spec) => self.act(key, spec, sight, &problems).await,
             None => self.refuse(key, &sight, &problems).await,
