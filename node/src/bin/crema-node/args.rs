@@ -13,10 +13,14 @@ use crema::{
 };
 
 mod parse;
+mod raft;
 mod storage;
 
 use self::parse::{address, discovery, duration, log_filter, member, node_id, socket};
-pub(crate) use self::storage::{StorageFlags, StorageKind};
+pub(crate) use self::{
+    raft::RaftFlags,
+    storage::{StorageFlags, StorageKind},
+};
 
 /// Flags of `start`.
 #[derive(Debug, ClapArgs)]
@@ -33,6 +37,8 @@ pub(crate) struct Start {
     #[command(flatten)]
     pub(crate) doors: Doors,
     #[command(flatten)]
+    pub(crate) raft: RaftFlags,
+    #[command(flatten)]
     pub(crate) storage: StorageFlags,
     #[command(flatten)]
     pub(crate) log: Log,
@@ -42,12 +48,16 @@ pub(crate) struct Start {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Node")]
 pub(crate) struct Node {
-    /// This member's number, 1 or more.
+    /// This member's number, 1 or more; or the name of its pod in a StatefulSet: `cache-0` is member 1.
     #[arg(long, value_parser = node_id, env = "CREMA_NODE_ID")]
     pub(crate) node_id: NodeId,
     /// The zone of this node: the replicas of a shard are spread over zones.
     #[arg(long, default_value = "", env = "CREMA_ZONE")]
     pub(crate) zone: String,
+    /// Zones of machines, a line of `MACHINE ZONE` for each: without --zone the one of --host-name holds. A file that is not
+    /// there names none.
+    #[arg(long, value_name = "FILE", env = "CREMA_ZONE_FILE")]
+    pub(crate) zone_file: Option<PathBuf>,
     /// The machine that this node runs on: two replicas of a shard avoid one host.
     #[arg(long, default_value = "", env = "CREMA_HOST_NAME")]
     pub(crate) host_name: String,

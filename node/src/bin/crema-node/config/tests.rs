@@ -75,6 +75,29 @@ fn a_file_alone_is_enough() {
 }
 
 #[test]
+fn a_pod_knows_its_number_its_machine_and_its_zone() {
+    let zones = "m1 east\nm2  west\n";
+    let pod = |machine: &str, line: &str| {
+        let variables = [("CREMA_NODE_ID", "cache-2"), ("CREMA_HOST_NAME", machine), ("CREMA_ZONE_FILE", "f")];
+        let options = resolve_in(&format!("--bootstrap {line}"), &variables, zones).expect("sound").options;
+        (options.node.0, options.host, options.zone)
+    };
+    assert_eq!(pod("m2", ""), (3, "m2".to_owned(), "west".to_owned()));
+    assert_eq!(pod("m3", ""), (3, "m3".to_owned(), String::new()));
+    assert_eq!(pod("m1", "--zone north"), (3, "m1".to_owned(), "north".to_owned()));
+    assert_eq!(pod("m1", "--zone-file nowhere"), (3, "m1".to_owned(), String::new()));
+}
+
+#[test]
+fn the_clock_is_as_it_is_set() {
+    let source = "[raft]\ntick = \"100ms\"\nheartbeat_ticks = 5";
+    let timings = resolve_in(&format!("{SOUND} --config f"), &[], source).expect("sound").options.timings;
+    assert_eq!((timings.tick_ms, timings.election_ticks, timings.heartbeat_ticks), (100, 10, 5));
+    let told = told(&format!("{SOUND} --heartbeat-ticks 6"), &[], "");
+    assert_eq!(told, "--election-ticks: is 10; it must be at least twice --heartbeat-ticks (6)\n");
+}
+
+#[test]
 fn a_switch_may_be_off() {
     let source = "[cluster]\nbootstrap = false\njoin = [\"a:1\"]";
     let options =
