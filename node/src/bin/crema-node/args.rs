@@ -166,6 +166,18 @@ pub(crate) struct Doors {
     /// A Redis client that takes none of its replies for so long is cut off, in seconds.
     #[arg(long, default_value_t = 60, value_parser = value_parser!(u64).range(1..), env = "CREMA_WRITE_TIMEOUT_S")]
     pub(crate) write_timeout_s: u64,
+    /// How a Redis client reads that has said neither READONLY nor READWRITE.
+    #[arg(long, value_enum, default_value_t = ReadLevel::Linearizable, env = "CREMA_READ_LEVEL")]
+    pub(crate) read_level: ReadLevel,
+}
+
+/// How a read is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReadLevel {
+    /// By the shard's leader: every write that was acknowledged before is seen.
+    Linearizable,
+    /// By whatever replica the node has: at once, perhaps old.
+    Local,
 }
 
 /// What the process tells of itself, on standard error.

@@ -10,7 +10,7 @@ use crema::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    args::Start,
+    args::{ReadLevel, Start},
     config::Settings,
     doors::{self, Door, RespLimits},
 };
@@ -55,6 +55,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let limits = RespLimits {
         max_clients: ports.max_clients as usize,
         write_timeout: Duration::from_secs(ports.write_timeout_s),
+        local_reads: ports.read_level == ReadLevel::Local,
     };
     let (router, view) = (node.router().clone(), node.view().clone());
     let resp = doors::open_resp(resp, limits, start.node_id, router, view, node.metrics());

@@ -30,6 +30,7 @@ doors.http_addr Text
 doors.cluster_token Text
 doors.max_clients Number
 doors.write_timeout_s Number
+doors.read_level Text
 raft.tick Text
 raft.election_ticks Number
 raft.heartbeat_ticks Number

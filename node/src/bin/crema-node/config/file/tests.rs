@@ -43,6 +43,7 @@ http_addr = "127.0.0.1:3"       # 127.0.0.1:3
 cluster_token = "secret"        # secret
 max_clients = 9                 # 9
 write_timeout_s = 4             # 4
+read_level = "local"            # local
 [raft]
 tick = "1s"                     # 1s
 election_ticks = 20             # 20
