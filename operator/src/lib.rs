@@ -12,6 +12,7 @@ pub mod events;
 pub mod fault;
 pub mod health;
 pub mod kinds;
+pub mod labels;
 pub mod lease;
 pub mod metrics;
 pub mod model;

@@ -1,23 +1,28 @@
-//! What is in ConfigMaps: the process settings of the nodes, and the last accepted spec.
+//! What is in ConfigMaps: the process settings of the nodes, the last accepted spec, and the zones of machines.
 //!
 //! Process settings are what a node reads once, at its start. Settings that all replicas agree on are not among them: they
 //! live in the cluster map and change without a restart, so a change of them must not make another ConfigMap.
 
-use std::{fmt::Write as _, time::Duration};
+use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
 
 use crema_crds::{
     CremaClusterSpec, Validated, names,
+    spec::ReadLevel,
     validated::{Raft, Storage},
 };
 use serde_json::json;
 
-use super::{Identity, Kind, ROLE, ROLE_ACCEPTED, ROLE_SETTINGS, Rendered, rendered};
+use super::{Identity, Kind, Rendered, rendered};
+use crate::labels::{ROLE, ROLE_ACCEPTED, ROLE_SETTINGS, ROLE_ZONES};
 
 /// The name of the config file in its ConfigMap.
 pub const CONFIG_FILE: &str = "crema.toml";
 
 /// The key of the last accepted spec in its ConfigMap.
 pub const ACCEPTED_KEY: &str = "spec.json";
+
+/// The name of the file of zones in its ConfigMap.
+pub const ZONES_FILE: &str = "zones";
 
 /// After SIGTERM a node serves on for so long: proxies and clients take a while to learn that it leaves.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
@@ -44,6 +49,15 @@ pub(super) fn accepted(spec: &Validated, identity: &Identity) -> Rendered {
     Rendered::new(Kind::ConfigMap, identity.accepted(), identity, &json!({ "labels": { ROLE: ROLE_ACCEPTED } }), body)
 }
 
+/// The zones of machines, by the machines' names: a node looks up its own when it starts. Pods do without, so it may be
+/// made later, or never.
+#[must_use]
+pub fn zones(zones: &BTreeMap<String, String>, identity: &Identity) -> Rendered {
+    let text: String = zones.iter().map(|(machine, zone)| format!("{machine} {zone}\n")).collect();
+    let body = json!({ "data": { ZONES_FILE: text } });
+    Rendered::new(Kind::ConfigMap, identity.zones(), identity, &json!({ "labels": { ROLE: ROLE_ZONES } }), body)
+}
+
 /// Reads what [`ACCEPTED_KEY`] holds.
 ///
 /// # Errors
@@ -59,18 +73,27 @@ fn toml(spec: &Validated, identity: &Identity) -> String {
     if let Some(bytes) = spec.cache.max_memory_bytes {
         node += &format!("max_memory = {bytes}\n");
     }
-    let door = |(_, port): (&str, u16)| format!("\"0.0.0.0:{port}\"");
-    let (peers, resp, http) = (door(names::PEER_PORT), door(names::RESP_PORT), door(names::HTTP_PORT));
     let tables = [
         ("node", node),
         ("cluster", format!("discovery = \"dns:{}:{peer}\"\nshards = {}\n", identity.domain(), spec.shards)),
-        ("doors", format!("peer_addr = {peers}\nresp_addr = {resp}\nhttp_addr = {http}\n")),
+        ("doors", doors(spec.read_level)),
         ("raft", raft(spec.raft)),
         ("storage", storage(&spec.storage)),
         ("log", format!("log = \"{}\"\nlog_format = \"json\"\n", spec.log_level)),
     ];
     let filled = tables.into_iter().filter(|(_, lines)| !lines.is_empty());
     filled.map(|(name, lines)| format!("[{name}]\n{lines}")).collect::<Vec<_>>().join("\n")
+}
+
+fn doors(reads: ReadLevel) -> String {
+    let door = |name: &str, (_, port): (&str, u16)| format!("{name} = \"0.0.0.0:{port}\"\n");
+    let ports = [("peer_addr", names::PEER_PORT), ("resp_addr", names::RESP_PORT), ("http_addr", names::HTTP_PORT)];
+    let mut lines: String = ports.into_iter().map(|(name, port)| door(name, port)).collect();
+    match reads {
+        ReadLevel::Linearizable => {}
+        ReadLevel::Local => lines += "read_level = \"local\"\n",
+    }
+    lines
 }
 
 /// Only what differs from the node's own defaults.

@@ -62,13 +62,19 @@ impl Identity {
         format!("{}-accepted", self.name)
     }
 
+    /// The ConfigMap with the zones of machines.
+    #[must_use]
+    pub fn zones(&self) -> String {
+        format!("{}-zones", self.name)
+    }
+
     /// The secret with the token of `Admin`. It is made once by the operator and never rendered: it holds a random text.
     #[must_use]
     pub fn token_secret(&self) -> String {
         format!("{}-token", self.name)
     }
 
-    /// What selects the cache pods, and only those.
+    /// What selects the cache pods, and only those. The labels of volume claims, too: they are the same for life.
     #[must_use]
     pub fn selector(&self) -> Value {
         json!({

@@ -9,10 +9,11 @@ use crema_crds::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    CONFIG_FILE, Identity, REVISION, TOKEN_KEY, ZONE,
+    CONFIG_FILE, Identity, TOKEN_KEY, ZONES_FILE,
     config::{self, SHUTDOWN},
     rendered::put_over,
 };
+use crate::labels::REVISION;
 
 /// Who the process is, whatever its image says.
 const USER: u32 = 65_532;
@@ -33,7 +34,10 @@ fn pod(spec: &Validated, identity: &Identity) -> Value {
     let mut containers = vec![container(spec, identity)];
     containers.extend(spec.pod.sidecars.iter().cloned().map(Value::Object));
     let settings = config::settings(spec, identity).name;
-    let mut volumes = vec![json!({ "name": names::CONFIG_VOLUME, "configMap": { "name": settings } })];
+    let mut volumes = vec![
+        json!({ "name": names::CONFIG_VOLUME, "configMap": { "name": settings } }),
+        json!({ "name": names::ZONES_VOLUME, "configMap": { "name": identity.zones(), "optional": true } }),
+    ];
     volumes.extend(spec.pod.volumes.iter().cloned().map(Value::Object));
     let mut pod = json!({
         "serviceAccountName": identity.main(),
@@ -85,16 +89,16 @@ fn container(spec: &Validated, identity: &Identity) -> Value {
 /// one of these.
 fn env(pod: &Pod, identity: &Identity) -> Value {
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
-    let zone = format!("metadata.annotations['{ZONE}']");
+    let zones = format!("{}/{ZONES_FILE}", names::ZONES_DIR);
     let address = format!("$({}).{}:{}", names::POD_NAME_ENV, identity.domain(), names::PEER_PORT.1);
     let token = json!({ "secretKeyRef": { "name": identity.token_secret(), "key": TOKEN_KEY } });
     let mut env = vec![
         field(names::POD_NAME_ENV, "metadata.name"),
-        // The node's number is the pod's ordinal and 1; it takes the name of the pod as well.
+        // A node takes the name of its pod for its number: the ordinal and 1.
         field("CREMA_NODE_ID", "metadata.name"),
         json!({ "name": "CREMA_ADVERTISE_ADDR", "value": address }),
         field("CREMA_HOST_NAME", "spec.nodeName"),
-        field("CREMA_ZONE", &zone),
+        json!({ "name": "CREMA_ZONE_FILE", "value": zones }),
         json!({ "name": "CREMA_CLUSTER_TOKEN", "valueFrom": token }),
     ];
     env.extend(pod.env.iter().cloned().map(Value::Object));
@@ -102,7 +106,11 @@ fn env(pod: &Pod, identity: &Identity) -> Value {
 }
 
 fn mounts(spec: &Validated) -> Value {
-    let mut mounts = vec![json!({ "name": names::CONFIG_VOLUME, "mountPath": names::CONFIG_DIR, "readOnly": true })];
+    let read_only = |name: &str, dir: &str| json!({ "name": name, "mountPath": dir, "readOnly": true });
+    let mut mounts = vec![
+        read_only(names::CONFIG_VOLUME, names::CONFIG_DIR),
+        read_only(names::ZONES_VOLUME, names::ZONES_DIR),
+    ];
     match spec.storage {
         Storage::Memory => {}
         Storage::RocksDb(_) => mounts.push(json!({ "name": names::DATA_VOLUME, "mountPath": names::DATA_DIR })),

@@ -3,7 +3,8 @@
 use crema_crds::yaml;
 use serde_json::{Value, json};
 
-use super::{HASH, Identity};
+use super::Identity;
+use crate::labels::HASH;
 
 /// A kind that the operator renders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -129,12 +130,15 @@ impl Rendered {
         manifest
     }
 
-    /// The StatefulSet with so many pods, of which those from the partition on have the new template.
+    /// The StatefulSet with so many pods, of which those from the partition on have the new template. With an update
+    /// strategy that knows no partition only the number counts.
     #[must_use]
     pub fn with_scale(mut self, replicas: u32, partition: u32) -> Self {
         assert_eq!(self.kind, Kind::StatefulSet, "only a StatefulSet is scaled");
         self.body["spec"]["replicas"] = replicas.into();
-        self.body["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = partition.into();
+        if let Some(rolling) = self.body.pointer_mut("/spec/updateStrategy/rollingUpdate") {
+            rolling["partition"] = partition.into();
+        }
         self
     }
 
