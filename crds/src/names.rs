@@ -33,7 +33,7 @@ pub const POD_NAME_ENV: &str = "POD_NAME";
 /// What labels and annotations of this operator begin with.
 pub const KEY_PREFIX: &str = "crema.io/";
 
-/// Labels that Kubernetes or the operator puts on pods.
+/// Labels that Kubernetes or the operator puts on objects.
 pub const LABELS: [&str; 8] = [
     "app.kubernetes.io/component",
     "app.kubernetes.io/instance",
@@ -44,3 +44,9 @@ pub const LABELS: [&str; 8] = [
     "pod-template-hash",
     "statefulset.kubernetes.io/pod-name",
 ];
+
+/// Whether a label is not for users to set.
+#[must_use]
+pub fn is_label_of_ours(key: &str) -> bool {
+    LABELS.contains(&key) || key.starts_with(KEY_PREFIX)
+}

@@ -23,7 +23,8 @@ pub use self::{
 };
 
 pub use crate::labels::{
-    CLUSTER, HASH, MANAGED_SELECTOR, REVISION, ROLE, ROLE_ACCEPTED, ROLE_CLIENTS, ROLE_NODES, ROLE_SETTINGS, ROLE_ZONES,
+    CLUSTER, HASH, MANAGED_SELECTOR, REVISION, ROLE, ROLE_ACCEPTED, ROLE_CLIENTS, ROLE_NODES, ROLE_SETTINGS,
+    ROLE_ZONES,
 };
 
 /// The key in the secret [`Identity::token_secret`] that opens `Admin`.

@@ -110,6 +110,10 @@ fn what_is_wrong_is_told_with_its_field() {
         (json!({ "imagePullSecrets": [{ "name": "A" }] }), "spec.imagePullSecrets[0].name: \"A\" is no name"),
         (json!({ "priorityClass": "A" }), "spec.priorityClass: \"A\" is no name"),
         (json!({ "monitoring": { "labels": { "a b": "" } } }), "spec.monitoring.labels: \"a b\": \"\" is no label"),
+        (
+            json!({ "monitoring": { "labels": { "app.kubernetes.io/instance": "x" } } }),
+            "spec.monitoring.labels: \"app.kubernetes.io/instance\" is the operator's own label",
+        ),
     ] {
         let told = told(fields.clone(), None);
         assert!(told.lines().any(|line| line.starts_with(say)), "{fields}: {told}");

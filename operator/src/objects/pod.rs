@@ -65,6 +65,8 @@ fn container(spec: &Validated, identity: &Identity) -> Value {
         "args": ["start", "--config", format!("{}/{CONFIG_FILE}", names::CONFIG_DIR)],
         "env": env(&spec.pod, identity),
         "ports": names::PORTS.map(|(name, number)| json!({ "name": name, "containerPort": number, "protocol": "TCP" })),
+        // A large log takes a while to open, and nothing answers meanwhile.
+        "startupProbe": probe("/livez", 2, 150),
         "livenessProbe": probe("/livez", 10, 6),
         "readinessProbe": probe("/readyz", 2, 2),
         "volumeMounts": mounts(spec),
@@ -107,10 +109,8 @@ fn env(pod: &Pod, identity: &Identity) -> Value {
 
 fn mounts(spec: &Validated) -> Value {
     let read_only = |name: &str, dir: &str| json!({ "name": name, "mountPath": dir, "readOnly": true });
-    let mut mounts = vec![
-        read_only(names::CONFIG_VOLUME, names::CONFIG_DIR),
-        read_only(names::ZONES_VOLUME, names::ZONES_DIR),
-    ];
+    let mut mounts =
+        vec![read_only(names::CONFIG_VOLUME, names::CONFIG_DIR), read_only(names::ZONES_VOLUME, names::ZONES_DIR)];
     match spec.storage {
         Storage::Memory => {}
         Storage::RocksDb(_) => mounts.push(json!({ "name": names::DATA_VOLUME, "mountPath": names::DATA_DIR })),

@@ -76,7 +76,9 @@ impl Kind {
     pub fn versions(self) -> &'static [&'static str] {
         match self {
             Self::PodDisruptionBudget => &["v1", "v1beta1"],
-            Self::ServiceAccount | Self::ConfigMap | Self::Service | Self::StatefulSet | Self::ServiceMonitor => &["v1"],
+            Self::ServiceAccount | Self::ConfigMap | Self::Service | Self::StatefulSet | Self::ServiceMonitor => {
+                &["v1"]
+            }
         }
     }
 
