@@ -1,4 +1,4 @@
-use std::{collections::BTreeMap, fmt::Debug, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use crema_crds::{CremaClusterSpec, validate, yaml};
 use k8s_openapi::api::{
@@ -10,6 +10,7 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::*;
+use crate::model::{ObjectView, revision};
 
 /// A spec of these fields; the image is there by itself.
 fn spec(fields: Value) -> Validated {
@@ -125,7 +126,7 @@ fn no_field_is_unknown_to_kubernetes() {
 }
 
 /// What is lost on the way through the type is a field that it does not have.
-fn known<K: Serialize + DeserializeOwned + Debug>(object: &Rendered) {
+fn known<K: Serialize + DeserializeOwned>(object: &Rendered) {
     let manifest = object.manifest("v1");
     let typed: K = serde_json::from_value(manifest.clone()).expect("of the type's shape");
     let mut again = serde_json::to_value(&typed).expect("JSON");
@@ -207,6 +208,71 @@ fn the_pods_revision_is_the_planners() {
     let path = "/spec/template/metadata/annotations/crema.io~1revision";
     assert_eq!(at("r7").body.pointer(path), Some(&json!("r7")));
     assert_ne!(at("r7").hash, at("r8").hash);
+}
+
+/// The planner replaces pods of another revision, so a field is in the revision exactly if it is in the template.
+#[test]
+fn what_is_in_the_template_is_in_the_revision() {
+    let object = ObjectView {
+        name: "cart".to_owned(),
+        namespace: "shop".to_owned(),
+        uid: identity().uid,
+        resource_version: "1".to_owned(),
+        generation: 1,
+        deleting: false,
+        annotations: BTreeMap::new(),
+    };
+    let both = |fields: &Value| {
+        let spec = spec(fields.clone());
+        let sts = stateful_set(&spec, &identity());
+        (sts.body["spec"]["template"].clone(), revision(&spec, &object))
+    };
+    let (template, planned) = both(&json!({}));
+    for (rolls, fields) in edits() {
+        let (other_template, other_planned) = both(&fields);
+        assert_eq!((other_template != template, other_planned != planned), (rolls, rolls), "{fields}");
+    }
+}
+
+/// One edit of each field that can be changed, and whether pods are replaced for it.
+fn edits() -> Vec<(bool, Value)> {
+    let rolling = [
+        json!({ "image": "crema:2" }),
+        json!({ "imagePullPolicy": "Never" }),
+        json!({ "imagePullSecrets": [{ "name": "registry" }] }),
+        json!({ "cache": { "maxMemory": "1Gi" } }),
+        json!({ "resources": { "limits": { "memory": "1Gi" } } }),
+        json!({ "readLevel": "local" }),
+        json!({ "raft": { "tick": "1s" } }),
+        json!({ "topologySpread": [] }),
+        json!({ "affinity": { "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [] } } }),
+        json!({ "nodeSelector": { "pool": "cache" } }),
+        json!({ "tolerations": [{ "operator": "Exists" }] }),
+        json!({ "priorityClass": "high" }),
+        json!({ "pod": { "labels": { "team": "shop" } } }),
+        json!({ "pod": { "annotations": { "note": "x" } } }),
+        json!({ "pod": { "env": [{ "name": "TZ", "value": "UTC" }] } }),
+        json!({ "pod": { "envFrom": [{ "configMapRef": { "name": "more" } }] } }),
+        json!({ "pod": { "sidecars": [{ "name": "proxy", "image": "proxy:1" }] } }),
+        json!({ "pod": { "volumes": [{ "name": "scratch", "emptyDir": {} }] } }),
+        json!({ "pod": { "securityContext": { "fsGroup": 7 } } }),
+        json!({ "pod": { "containerSecurityContext": { "runAsUser": 7 } } }),
+        json!({ "logLevel": "debug" }),
+    ];
+    let live = [
+        json!({ "replicas": 5 }),
+        json!({ "replicationFactor": 1 }),
+        json!({ "cache": { "maxEntries": 7, "defaultTtl": "1h", "eviction": "Lru" } }),
+        json!({ "migration": { "bandwidth": "1Mi", "concurrency": 1, "paused": true } }),
+        json!({ "update": { "type": "Manual", "progressDeadline": "1m", "paused": true } }),
+        json!({ "repair": { "after": "1m" } }),
+        json!({ "service": { "type": "NodePort", "annotations": { "a": "b" } } }),
+        json!({ "podDisruptionBudget": false }),
+        json!({ "monitoring": { "enabled": true } }),
+        json!({ "quorumLoss": "wait" }),
+        json!({ "paused": true }),
+    ];
+    rolling.map(|fields| (true, fields)).into_iter().chain(live.map(|fields| (false, fields))).collect()
 }
 
 #[test]
