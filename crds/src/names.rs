@@ -7,10 +7,10 @@ pub const CONTAINER: &str = "crema";
 pub const CONFIG_VOLUME: &str = "config";
 /// Where it is in the container.
 pub const CONFIG_DIR: &str = "/etc/crema";
-/// The volume with the zones of machines.
-pub const ZONES_VOLUME: &str = "zones";
+/// The volume in which the pod's zone appears.
+pub const ZONE_VOLUME: &str = "zone";
 /// Where it is in the container.
-pub const ZONES_DIR: &str = "/etc/crema-zones";
+pub const ZONE_DIR: &str = "/etc/crema-zone";
 /// The volume, or claim, of the data.
 pub const DATA_VOLUME: &str = "data";
 /// Where it is in the container.

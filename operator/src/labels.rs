@@ -1,25 +1,34 @@
-//! The labels and annotations by which objects are found and told apart. Used by `objects`, which writes them, and by all
-//! that reads objects.
+//! The labels by which objects are found again. What is rendered carries them: `objects` writes them.
+//!
+//! The labels that [`CLUSTER`] and [`SELECTOR`] name never change, since a StatefulSet selects by them for life: volume
+//! claims have them too, which carry no label of an operator.
 
-/// Label: the cluster that an object belongs to.
+/// Whose object it is: the name of its CremaCluster.
 pub const CLUSTER: &str = "app.kubernetes.io/instance";
-/// Selects everything of every cluster. Volume claims, whose labels are the same for life, are among it.
-pub const MANAGED_SELECTOR: &str = "app.kubernetes.io/name=crema,app.kubernetes.io/component=cache";
+/// Everything that belongs to any CremaCluster, claims included.
+pub const SELECTOR: &str = "app.kubernetes.io/component=cache,app.kubernetes.io/name=crema";
 
-/// Label: what a ConfigMap or service of the operator is for. Its values are the constants below.
-pub const ROLE: &str = "crema.io/role";
-/// [`ROLE`] of the process settings: one ConfigMap for each set of them.
-pub const ROLE_SETTINGS: &str = "settings";
-/// [`ROLE`] of the last accepted spec.
-pub const ROLE_ACCEPTED: &str = "accepted-spec";
-/// [`ROLE`] of the zones of machines.
-pub const ROLE_ZONES: &str = "zones";
-/// [`ROLE`] of the headless service.
-pub const ROLE_NODES: &str = "nodes";
-/// [`ROLE`] of the service for clients.
-pub const ROLE_CLIENTS: &str = "clients";
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
 
-/// Annotation of every object: the hash of what was applied.
-pub const HASH: &str = "crema.io/applied";
-/// Annotation of pods and their template: the revision that they were made from.
-pub const REVISION: &str = "crema.io/revision";
+    use super::*;
+    use crate::objects::Identity;
+
+    #[test]
+    fn what_is_rendered_is_found() {
+        let identity = Identity {
+            name: "cart".to_owned(),
+            namespace: "shop".to_owned(),
+            uid: "u".to_owned(),
+            revision: "r".to_owned(),
+        };
+        for labels in [identity.labels(), identity.selector()] {
+            assert_eq!(labels.get(CLUSTER), Some(&Value::from("cart")));
+            for pair in SELECTOR.split(',') {
+                let (key, value) = pair.split_once('=').expect("a pair");
+                assert_eq!(labels.get(key), Some(&Value::from(value)), "{pair}");
+            }
+        }
+    }
+}

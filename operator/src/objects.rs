@@ -17,22 +17,38 @@ mod services;
 mod workload;
 
 pub use self::{
-    config::{ACCEPTED_KEY, CONFIG_FILE, ZONES_FILE, read_accepted, zones},
+    config::{ACCEPTED_KEY, CONFIG_FILE, read_accepted},
     identity::Identity,
     rendered::{Kind, Rendered},
 };
 
-pub use crate::labels::{
-    CLUSTER, HASH, MANAGED_SELECTOR, REVISION, ROLE, ROLE_ACCEPTED, ROLE_CLIENTS, ROLE_NODES, ROLE_SETTINGS,
-    ROLE_ZONES,
-};
+/// Label: what a ConfigMap or service of the operator is for. Its values are the constants below.
+pub const ROLE: &str = "crema.io/role";
+/// [`ROLE`] of the process settings: one ConfigMap for each set of them.
+pub const ROLE_SETTINGS: &str = "settings";
+/// [`ROLE`] of the last accepted spec.
+pub const ROLE_ACCEPTED: &str = "accepted-spec";
+/// [`ROLE`] of the headless service.
+pub const ROLE_NODES: &str = "nodes";
+/// [`ROLE`] of the service for clients.
+pub const ROLE_CLIENTS: &str = "clients";
+
+/// Annotation of every object: the hash of what was applied.
+pub const HASH: &str = "crema.io/applied";
+/// Annotation of pods and their template: the revision that they were made from.
+pub const REVISION: &str = "crema.io/revision";
+/// Annotation of a pod: the zone of its machine. It is written once the machine is chosen, and reaches the node as a file
+/// that it waits for a little.
+pub const ZONE: &str = "crema.io/zone";
+/// [`ZONE`] of a pod whose machine has none, or none that may be read: its node need not wait.
+pub const NO_ZONE: &str = "-";
 
 /// The key in the secret [`Identity::token_secret`] that opens `Admin`.
 pub const TOKEN_KEY: &str = "token";
 
 /// Every object, in the order in which they are made: what others refer to comes first.
 ///
-/// Not among them are [`zones`], which no spec knows, and the secret with the token, which holds a random text.
+/// The secret with the token is not among them: it holds a random text.
 #[must_use]
 pub fn desired(spec: &Validated, identity: &Identity) -> Vec<Rendered> {
     let mut all = vec![

@@ -122,7 +122,7 @@ fn sidecars(containers: &[Raw], found: &mut Findings) {
 
 fn volumes(spec: &PodSpec, found: &mut Findings) {
     named("spec.pod.volumes", &spec.volumes, found, |name| {
-        if [names::CONFIG_VOLUME, names::ZONES_VOLUME, names::DATA_VOLUME].contains(&name) {
+        if [names::CONFIG_VOLUME, names::ZONE_VOLUME, names::DATA_VOLUME].contains(&name) {
             return Err("is the operator's own volume".to_owned());
         }
         if syntax::is_dns_label(name) { Ok(()) } else { Err("is no name of a volume".to_owned()) }
@@ -136,7 +136,7 @@ fn volumes(spec: &PodSpec, found: &mut Findings) {
         }
         let path = mount.text("mountPath").unwrap_or_default().trim_end_matches('/');
         let within = |dir: &str| path == dir || path.starts_with(&format!("{dir}/"));
-        let ours = [names::CONFIG_DIR, names::ZONES_DIR, names::DATA_DIR];
+        let ours = [names::CONFIG_DIR, names::ZONE_DIR, names::DATA_DIR];
         if !path.starts_with('/') || ours.into_iter().any(within) {
             found.refuse(&field, format!("mountPath {path:?} is not absolute, or is the node's own"));
         }

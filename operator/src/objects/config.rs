@@ -1,9 +1,9 @@
-//! What is in ConfigMaps: the process settings of the nodes, the last accepted spec, and the zones of machines.
+//! What is in ConfigMaps: the process settings of the nodes, and the last accepted spec.
 //!
 //! Process settings are what a node reads once, at its start. Settings that all replicas agree on are not among them: they
 //! live in the cluster map and change without a restart, so a change of them must not make another ConfigMap.
 
-use std::{collections::BTreeMap, fmt::Write as _, time::Duration};
+use std::{fmt::Write as _, time::Duration};
 
 use crema_crds::{
     CremaClusterSpec, Validated, names,
@@ -12,17 +12,13 @@ use crema_crds::{
 };
 use serde_json::json;
 
-use super::{Identity, Kind, Rendered, rendered};
-use crate::labels::{ROLE, ROLE_ACCEPTED, ROLE_SETTINGS, ROLE_ZONES};
+use super::{Identity, Kind, ROLE, ROLE_ACCEPTED, ROLE_SETTINGS, Rendered, rendered};
 
 /// The name of the config file in its ConfigMap.
 pub const CONFIG_FILE: &str = "crema.toml";
 
 /// The key of the last accepted spec in its ConfigMap.
 pub const ACCEPTED_KEY: &str = "spec.json";
-
-/// The name of the file of zones in its ConfigMap.
-pub const ZONES_FILE: &str = "zones";
 
 /// After SIGTERM a node serves on for so long: proxies and clients take a while to learn that it leaves.
 pub(super) const LINGER: Duration = Duration::from_secs(5);
@@ -47,15 +43,6 @@ pub(super) fn accepted(spec: &Validated, identity: &Identity) -> Rendered {
     let text = serde_json::to_string(&spec.written).unwrap_or_default();
     let body = json!({ "data": { ACCEPTED_KEY: text } });
     Rendered::new(Kind::ConfigMap, identity.accepted(), identity, &json!({ "labels": { ROLE: ROLE_ACCEPTED } }), body)
-}
-
-/// The zones of machines, by the machines' names: a node looks up its own when it starts. Pods do without, so it may be
-/// made later, or never.
-#[must_use]
-pub fn zones(zones: &BTreeMap<String, String>, identity: &Identity) -> Rendered {
-    let text: String = zones.iter().map(|(machine, zone)| format!("{machine} {zone}\n")).collect();
-    let body = json!({ "data": { ZONES_FILE: text } });
-    Rendered::new(Kind::ConfigMap, identity.zones(), identity, &json!({ "labels": { ROLE: ROLE_ZONES } }), body)
 }
 
 /// Reads what [`ACCEPTED_KEY`] holds.

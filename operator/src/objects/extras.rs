@@ -3,8 +3,7 @@
 use crema_crds::{names, validated::Monitoring};
 use serde_json::{Value, json};
 
-use super::{Identity, Kind, Rendered};
-use crate::labels::{ROLE, ROLE_NODES};
+use super::{Identity, Kind, ROLE, ROLE_NODES, Rendered};
 
 /// The account of the pods. They ask nothing of the API server, so they get no token for it.
 pub(super) fn service_account(identity: &Identity) -> Rendered {

@@ -62,12 +62,6 @@ impl Identity {
         format!("{}-accepted", self.name)
     }
 
-    /// The ConfigMap with the zones of machines.
-    #[must_use]
-    pub fn zones(&self) -> String {
-        format!("{}-zones", self.name)
-    }
-
     /// The secret with the token of `Admin`. It is made once by the operator and never rendered: it holds a random text.
     #[must_use]
     pub fn token_secret(&self) -> String {

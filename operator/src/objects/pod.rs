@@ -9,17 +9,19 @@ use crema_crds::{
 use serde_json::{Map, Value, json};
 
 use super::{
-    CONFIG_FILE, Identity, TOKEN_KEY, ZONES_FILE,
+    CONFIG_FILE, Identity, REVISION, TOKEN_KEY, ZONE,
     config::{self, SHUTDOWN},
     rendered::put_over,
 };
-use crate::labels::REVISION;
 
 /// Who the process is, whatever its image says.
 const USER: u32 = 65_532;
 
 /// Beyond [`SHUTDOWN`]: the kubelet's own steps.
 const GRACE_S: u64 = 15;
+
+/// The file in the volume of the zone.
+const ZONE_FILE: &str = "zone";
 
 /// The template of the pods.
 pub(super) fn template(spec: &Validated, identity: &Identity) -> Value {
@@ -34,10 +36,7 @@ fn pod(spec: &Validated, identity: &Identity) -> Value {
     let mut containers = vec![container(spec, identity)];
     containers.extend(spec.pod.sidecars.iter().cloned().map(Value::Object));
     let settings = config::settings(spec, identity).name;
-    let mut volumes = vec![
-        json!({ "name": names::CONFIG_VOLUME, "configMap": { "name": settings } }),
-        json!({ "name": names::ZONES_VOLUME, "configMap": { "name": identity.zones(), "optional": true } }),
-    ];
+    let mut volumes = vec![json!({ "name": names::CONFIG_VOLUME, "configMap": { "name": settings } }), zone()];
     volumes.extend(spec.pod.volumes.iter().cloned().map(Value::Object));
     let mut pod = json!({
         "serviceAccountName": identity.main(),
@@ -55,6 +54,12 @@ fn pod(spec: &Validated, identity: &Identity) -> Value {
     }
     schedule(&spec.scheduling, identity, &mut pod);
     pod
+}
+
+/// The pod's zone, as a file that follows: the annotation comes when the machine is known, and no variable would follow.
+fn zone() -> Value {
+    let field = json!({ "fieldPath": format!("metadata.annotations['{ZONE}']") });
+    json!({ "name": names::ZONE_VOLUME, "downwardAPI": { "items": [{ "path": ZONE_FILE, "fieldRef": field }] } })
 }
 
 fn container(spec: &Validated, identity: &Identity) -> Value {
@@ -91,7 +96,7 @@ fn container(spec: &Validated, identity: &Identity) -> Value {
 /// one of these.
 fn env(pod: &Pod, identity: &Identity) -> Value {
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
-    let zones = format!("{}/{ZONES_FILE}", names::ZONES_DIR);
+    let zone = format!("{}/{ZONE_FILE}", names::ZONE_DIR);
     let address = format!("$({}).{}:{}", names::POD_NAME_ENV, identity.domain(), names::PEER_PORT.1);
     let token = json!({ "secretKeyRef": { "name": identity.token_secret(), "key": TOKEN_KEY } });
     let mut env = vec![
@@ -100,7 +105,7 @@ fn env(pod: &Pod, identity: &Identity) -> Value {
         field("CREMA_NODE_ID", "metadata.name"),
         json!({ "name": "CREMA_ADVERTISE_ADDR", "value": address }),
         field("CREMA_HOST_NAME", "spec.nodeName"),
-        json!({ "name": "CREMA_ZONE_FILE", "value": zones }),
+        json!({ "name": "CREMA_ZONE_FILE", "value": zone }),
         json!({ "name": "CREMA_CLUSTER_TOKEN", "valueFrom": token }),
     ];
     env.extend(pod.env.iter().cloned().map(Value::Object));
@@ -110,7 +115,7 @@ fn env(pod: &Pod, identity: &Identity) -> Value {
 fn mounts(spec: &Validated) -> Value {
     let read_only = |name: &str, dir: &str| json!({ "name": name, "mountPath": dir, "readOnly": true });
     let mut mounts =
-        vec![read_only(names::CONFIG_VOLUME, names::CONFIG_DIR), read_only(names::ZONES_VOLUME, names::ZONES_DIR)];
+        vec![read_only(names::CONFIG_VOLUME, names::CONFIG_DIR), read_only(names::ZONE_VOLUME, names::ZONE_DIR)];
     match spec.storage {
         Storage::Memory => {}
         Storage::RocksDb(_) => mounts.push(json!({ "name": names::DATA_VOLUME, "mountPath": names::DATA_DIR })),

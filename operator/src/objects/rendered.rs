@@ -3,8 +3,7 @@
 use crema_crds::yaml;
 use serde_json::{Value, json};
 
-use super::Identity;
-use crate::labels::HASH;
+use super::{HASH, Identity};
 
 /// A kind that the operator renders.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -6,8 +6,7 @@ use crema_crds::{
 };
 use serde_json::{Value, json};
 
-use super::{Identity, Kind, Rendered};
-use crate::labels::{ROLE, ROLE_CLIENTS, ROLE_NODES};
+use super::{Identity, Kind, ROLE, ROLE_CLIENTS, ROLE_NODES, Rendered};
 
 /// The name of the gRPC port for clients; nodes look for each other by [`names::PEER_PORT`].
 const GRPC: &str = "grpc";

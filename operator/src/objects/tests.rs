@@ -10,7 +10,10 @@ use serde::{Serialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::{ObjectView, revision};
+use crate::{
+    labels::{CLUSTER, SELECTOR},
+    model::{ObjectView, revision},
+};
 
 /// A spec of these fields; the image is there by itself.
 fn spec(fields: Value) -> Validated {
@@ -104,8 +107,6 @@ fn the_objects_are_as_they_were_reviewed() {
     check("memory", &desired(&spec(json!({})), &identity()));
     check("whole", &desired(&spec(whole()), &identity()));
     check("bare", &desired(&spec(bare()), &identity()));
-    let machines = ["m1", "m2"].map(|machine| (machine.to_owned(), "east".to_owned()));
-    check("zones", &[zones(&BTreeMap::from(machines), &identity())]);
 }
 
 #[test]
@@ -145,7 +146,7 @@ fn every_object_says_whose_it_is_and_what_was_applied() {
         assert_eq!(metadata["ownerReferences"][0]["uid"], identity().uid.as_str(), "{:?}", object.kind);
         assert_eq!(metadata["labels"][CLUSTER], "cart", "{:?}", object.kind);
         assert_eq!(metadata["annotations"][HASH], object.hash.as_str(), "{:?}", object.kind);
-        for term in MANAGED_SELECTOR.split(',') {
+        for term in SELECTOR.split(',') {
             let (key, value) = term.split_once('=').expect("key=value");
             assert_eq!(metadata["labels"][key], value, "{:?}", object.kind);
         }

@@ -54,8 +54,8 @@ pub(crate) struct Node {
     /// The zone of this node: the replicas of a shard are spread over zones.
     #[arg(long, default_value = "", env = "CREMA_ZONE")]
     pub(crate) zone: String,
-    /// Zones of machines, a line of `MACHINE ZONE` for each: without --zone the one of --host-name holds. A file that is not
-    /// there names none.
+    /// A file that somebody else writes the zone to, or `-` for none: without --zone a node waits up to 5 s for it when it
+    /// starts.
     #[arg(long, value_name = "FILE", env = "CREMA_ZONE_FILE")]
     pub(crate) zone_file: Option<PathBuf>,
     /// The machine that this node runs on: two replicas of a shard avoid one host.

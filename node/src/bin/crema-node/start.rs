@@ -13,6 +13,7 @@ use crate::{
     args::{ReadLevel, Start},
     config::Settings,
     doors::{self, Door, RespLimits},
+    zone,
 };
 
 /// SIGTERM and SIGINT. Made once: a signal that comes between two waits is not lost.
@@ -39,8 +40,14 @@ impl StopSignals {
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut signals = StopSignals::watch()?;
-    let Settings { start, options, list: _ } = settings;
+    let Settings { start, mut options, list: _ } = settings;
     let Start { node: start, doors: ports, .. } = start;
+    if let Some(file) = start.zone_file.as_deref().filter(|_| options.zone.is_empty()) {
+        options.zone = tokio::select! {
+            zone = zone::told(file) => zone,
+            () = signals.recv() => return Ok(()),
+        };
+    }
     let resp = doors::bind(ports.resp_addr, "Redis clients").await?;
     let http = doors::bind(ports.http_addr, "HTTP").await?;
     let node = StartingNode::listen(options).await?;

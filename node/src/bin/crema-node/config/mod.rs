@@ -83,7 +83,7 @@ pub(crate) fn resolve(matches: &ArgMatches, outside: Outside<'_>) -> Result<Sett
             return Err(problems);
         }
     };
-    match node::options(&start, &names, outside) {
+    match node::options(&start, &names) {
         Ok(options) if problems.is_empty() => Ok(Settings { start, options, list }),
         Ok(_) => Err(problems),
         Err(further) => Err(problems.into_iter().chain(further).collect()),

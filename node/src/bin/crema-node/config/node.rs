@@ -1,6 +1,6 @@
 //! The settings together: what a node is started with, or everything that does not fit.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use crema::{
     cache::{Entry, HAS_ROCKSDB, NodeOptions, Storage, default_replication, default_workers},
@@ -16,11 +16,10 @@ use crema::{
 };
 
 use super::{
-    Outside,
     catalogue::catalogue,
     problem::{Names, Problem},
 };
-use crate::args::{Cluster, Discovery, EntryFlags, Eviction, Node, RaftFlags, Start, StorageKind};
+use crate::args::{Cluster, Discovery, EntryFlags, Eviction, RaftFlags, Start, StorageKind};
 
 /// What leaving takes beyond lingering, at most: leaderships, then requests under way.
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -46,17 +45,15 @@ impl Findings<'_> {
 ///
 /// # Errors
 /// All that does not fit together, as far as the settings alone are right.
-pub(super) fn options(start: &Start, names: &Names, outside: Outside<'_>) -> Result<NodeOptions, Vec<Problem>> {
+pub(super) fn options(start: &Start, names: &Names) -> Result<NodeOptions, Vec<Problem>> {
     let mut findings = Findings { names, problems: Vec::new() };
     let entry = findings.take(&ENTRIES, || entry(start, names));
     let discovery = findings.take(&["discovery", "dns_server"], || discovery(&start.entry, names));
     let advertise = findings.take(&["node_id", "peers", "peer_addr", "advertise_addr"], || advertise(start, names));
     findings.take(&["linger", "shutdown_timeout"], || times(start, names));
     findings.take(&["election_ticks", "heartbeat_ticks"], || clock(&start.raft, names));
-    let zone = findings.take(&["zone", "zone_file"], || zone(&start.node, names, outside));
     let storage = findings.take(&["storage", "data_dir"], || storage(start, names));
-    let (Some(entry), Some(discovery), Some(advertise), Some(zone), Some(storage)) =
-        (entry, discovery, advertise, zone, storage)
+    let (Some(entry), Some(discovery), Some(advertise), Some(storage)) = (entry, discovery, advertise, storage)
     else {
         return Err(findings.problems);
     };
@@ -74,7 +71,7 @@ pub(super) fn options(start: &Start, names: &Names, outside: Outside<'_>) -> Res
         entry,
         client_address: start.doors.resp_addr.to_string(),
         host: start.node.host_name.clone(),
-        zone,
+        zone: start.node.zone.clone(),
         workers: start.cluster.workers.unwrap_or_else(|| default_workers(spec.num_shards)),
         spec,
         timings: start.raft.timings(),
@@ -184,19 +181,6 @@ fn clock(raft: &RaftFlags, names: &Names) -> Result<(), Problem> {
     }
     let error = format!("is {election}; it must be at least twice {} ({heartbeat})", names.name("heartbeat_ticks"));
     Err(names.problem("election_ticks", error))
-}
-
-/// The zone that is given, else the one that the file has for this machine.
-fn zone(node: &Node, names: &Names, outside: Outside<'_>) -> Result<String, Problem> {
-    let Some(path) = node.zone_file.as_deref().filter(|_| node.zone.is_empty()) else { return Ok(node.zone.clone()) };
-    let text = match (outside.file)(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(names.problem("zone_file", format!("can't be read: {error}"))),
-    };
-    let mut zones = text.lines().filter_map(|line| line.trim().split_once(' '));
-    let ours = zones.find(|(machine, _)| *machine == node.host_name.as_str());
-    Ok(ours.map(|(_, zone)| zone.trim().to_owned()).unwrap_or_default())
 }
 
 /// Where the logs are. A setting that does nothing is a mistake: whoever gave it believes that there is a disk.
