@@ -16,7 +16,7 @@ mod operation;
 mod pods;
 
 pub use self::{
-    data::{CacheSpec, Eviction, Retain, RetentionSpec, StorageKind, StorageSpec},
+    data::{CacheSpec, Eviction, ReadLevel, Retain, RetentionSpec, StorageKind, StorageSpec},
     operation::{MigrationSpec, MonitoringSpec, QuorumLoss, RaftSpec, RepairSpec, UpdateKind, UpdateSpec},
     pods::{PodSpec, ResourcesSpec, SecretName, ServiceKind, ServiceSpec, TrafficPolicy},
 };
@@ -107,6 +107,11 @@ pub struct CremaClusterSpec {
     /// Processor and memory of each node. Rolling.
     #[serde(default, skip_serializing_if = "is_default")]
     pub resources: ResourcesSpec,
+    /// How Redis clients read that have said neither READONLY nor READWRITE: `linearizable` (the default) or `local`, which is
+    /// answered at once by the node that is asked and may be old. Rolling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ReadLevel")]
+    pub read_level: Option<ReadLevel>,
     /// The clockwork of consensus.
     #[serde(default, skip_serializing_if = "is_default")]
     pub raft: RaftSpec,
@@ -190,6 +195,7 @@ impl CremaClusterSpec {
             storage: StorageSpec::default(),
             cache: CacheSpec::default(),
             resources: ResourcesSpec::default(),
+            read_level: None,
             raft: RaftSpec::default(),
             migration: MigrationSpec::default(),
             update: UpdateSpec::default(),

@@ -54,7 +54,7 @@ pub struct CremaClusterStatus {
     /// The roll that is under way or has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roll: Option<RollStatus>,
-    /// The ordinal of a pod whose member is being removed: the StatefulSet shrinks by it before it grows again.
+    /// The ordinal of the pod whose member is being removed, or was: the pod goes before the cluster grows again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub shrink: Option<i32>,
     /// Why nothing more is done now, in plain words.

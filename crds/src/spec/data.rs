@@ -91,6 +91,17 @@ pub struct CacheSpec {
     pub eviction: Option<Eviction>,
 }
 
+/// How a read is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ReadLevel {
+    /// Every write that was acknowledged before is seen.
+    #[serde(rename = "linearizable")]
+    Linearizable,
+    /// At once, perhaps old.
+    #[serde(rename = "local")]
+    Local,
+}
+
 /// How a full shard chooses what goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Eviction {

@@ -49,8 +49,8 @@ pub struct MigrationSpec {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct UpdateSpec {
-    /// `Rolling`: one pod after the other by falling number, each when the cluster can spare it. `Manual`: in the same order,
-    /// each once somebody deletes it. Live.
+    /// `Rolling`: one pod after the other, each when the cluster can spare it. `Manual`: a pod has the change once somebody
+    /// deletes it. Live.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "UpdateKind")]
     pub kind: Option<UpdateKind>,

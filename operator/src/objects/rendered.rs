@@ -75,7 +75,9 @@ impl Kind {
     pub fn versions(self) -> &'static [&'static str] {
         match self {
             Self::PodDisruptionBudget => &["v1", "v1beta1"],
-            Self::ServiceAccount | Self::ConfigMap | Self::Service | Self::StatefulSet | Self::ServiceMonitor => &["v1"],
+            Self::ServiceAccount | Self::ConfigMap | Self::Service | Self::StatefulSet | Self::ServiceMonitor => {
+                &["v1"]
+            }
         }
     }
 
@@ -129,12 +131,15 @@ impl Rendered {
         manifest
     }
 
-    /// The StatefulSet with so many pods, of which those from the partition on have the new template.
+    /// The StatefulSet with so many pods, of which those from the partition on have the new template. With an update
+    /// strategy that knows no partition only the number counts.
     #[must_use]
     pub fn with_scale(mut self, replicas: u32, partition: u32) -> Self {
         assert_eq!(self.kind, Kind::StatefulSet, "only a StatefulSet is scaled");
         self.body["spec"]["replicas"] = replicas.into();
-        self.body["spec"]["updateStrategy"]["rollingUpdate"]["partition"] = partition.into();
+        if let Some(rolling) = self.body.pointer_mut("/spec/updateStrategy/rollingUpdate") {
+            rolling["partition"] = partition.into();
+        }
         self
     }
 

@@ -3,6 +3,7 @@
 
 use crema_crds::{
     Validated, names,
+    spec::UpdateKind,
     validated::{Storage, Volume},
 };
 use serde_json::{Value, json};
@@ -10,16 +11,13 @@ use serde_json::{Value, json};
 use super::{Identity, Kind, Rendered, pod};
 
 /// The StatefulSet, with all pods and the partition above them.
-///
-/// Its strategy is the same whoever replaces pods: behind a partition that is at rest a pod returns as it was, and the
-/// planner lowers it by itself or once a person has deleted a pod. So `spec.update` is live.
 pub(super) fn stateful_set(spec: &Validated, identity: &Identity) -> Rendered {
     let mut fields = json!({
         "serviceName": identity.headless(),
         "selector": { "matchLabels": identity.selector() },
         // Pods come and go together: the nodes themselves say who may vote.
         "podManagementPolicy": "Parallel",
-        "updateStrategy": { "type": "RollingUpdate", "rollingUpdate": {} },
+        "updateStrategy": update_strategy(spec.update.kind),
         "template": pod::template(spec, identity),
     });
     match &spec.storage {
@@ -28,6 +26,13 @@ pub(super) fn stateful_set(spec: &Validated, identity: &Identity) -> Rendered {
     }
     let rendered = Rendered::new(Kind::StatefulSet, identity.main(), identity, &json!({}), json!({ "spec": fields }));
     rendered.with_scale(spec.replicas, spec.replicas)
+}
+
+fn update_strategy(kind: UpdateKind) -> Value {
+    match kind {
+        UpdateKind::Rolling => json!({ "type": "RollingUpdate", "rollingUpdate": {} }),
+        UpdateKind::Manual => json!({ "type": "OnDelete" }),
+    }
 }
 
 fn claim(volume: &Volume, identity: &Identity) -> Value {
