@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crema_crds::{Amount, names};
+use crema_crds::{Amount, names, spec::UpdateKind};
 use k8s_openapi::{
     api::{
         apps::v1::StatefulSet,
@@ -60,11 +60,19 @@ pub(super) fn stateful_set(sts: &StatefulSet, cluster_uid: &str) -> Option<State
         control: control(&sts.metadata, Some(cluster_uid)),
         deleting: sts.metadata.deletion_timestamp.is_some(),
         replicas: count(spec.replicas.unwrap_or(1)),
+        update: update_kind(spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref())),
         partition: count(rolling.and_then(|rolling| rolling.partition).unwrap_or(0)),
         revision: annotation(template, labels::REVISION),
         settled: is_settled(sts),
         claim_bytes: requested.map(bytes),
     })
+}
+
+fn update_kind(strategy: Option<&str>) -> UpdateKind {
+    match strategy {
+        Some("OnDelete") => UpdateKind::Manual,
+        Some(_) | None => UpdateKind::Rolling,
+    }
 }
 
 /// Its controller has seen this generation, and makes every pod from this template.
