@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crema_crds::{Amount, names};
+use crema_crds::{Amount, names, spec::UpdateKind};
 use k8s_openapi::{
     api::{
-        apps::v1::{StatefulSet, StatefulSetSpec},
+        apps::v1::StatefulSet,
         core::v1::{ContainerStatus, Node, PersistentVolume, PersistentVolumeClaim, Pod},
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
@@ -47,7 +47,7 @@ pub(super) fn ordinal(name: &str, prefix: &str) -> Option<Ordinal> {
 /// The StatefulSet.
 pub(super) fn stateful_set(sts: &StatefulSet, cluster_uid: &str) -> Option<StatefulSetView> {
     let spec = sts.spec.as_ref()?;
-    let replicas = count(spec.replicas.unwrap_or(1));
+    let rolling = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
     let template = spec.template.metadata.as_ref().and_then(|meta| meta.annotations.as_ref());
     let claim = spec.volume_claim_templates.iter().flatten().find_map(|claim| claim.spec.as_ref());
     let requested = claim.and_then(|claim| claim.resources.as_ref()?.requests.as_ref()?.get("storage"));
@@ -55,20 +55,19 @@ pub(super) fn stateful_set(sts: &StatefulSet, cluster_uid: &str) -> Option<State
         live: live(&sts.metadata)?,
         control: control(&sts.metadata, Some(cluster_uid)),
         deleting: sts.metadata.deletion_timestamp.is_some(),
-        replicas,
-        partition: partition(spec, replicas),
+        replicas: count(spec.replicas.unwrap_or(1)),
+        update: update_kind(spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref())),
+        partition: count(rolling.and_then(|rolling| rolling.partition).unwrap_or(0)),
         revision: annotation(template, objects::REVISION),
         settled: is_settled(sts),
         claim_bytes: requested.map(bytes),
     })
 }
 
-/// From which ordinal on pods are replaced; a strategy that replaces none by itself stands at rest.
-fn partition(spec: &StatefulSetSpec, replicas: u32) -> u32 {
-    let Some(strategy) = &spec.update_strategy else { return 0 };
-    match strategy.type_.as_deref() {
-        Some("OnDelete") => replicas,
-        Some(_) | None => count(strategy.rolling_update.as_ref().and_then(|rolling| rolling.partition).unwrap_or(0)),
+fn update_kind(strategy: Option<&str>) -> UpdateKind {
+    match strategy {
+        Some("OnDelete") => UpdateKind::Manual,
+        Some(_) | None => UpdateKind::Rolling,
     }
 }
 
