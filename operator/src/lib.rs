@@ -12,6 +12,8 @@ pub mod apply;
 pub mod controller;
 pub mod events;
 pub mod fault;
+#[cfg(test)]
+mod golden;
 pub mod health;
 pub mod kinds;
 pub mod labels;
