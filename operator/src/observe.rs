@@ -156,8 +156,7 @@ where
 
 /// Process settings that a pod, the template or a revision of it refers to: a pod may be made from each of them.
 fn referred(raw: &Raw, pods: &[PodView]) -> BTreeSet<String> {
-    let volumes =
-        raw.sts.iter().filter_map(|sts| sts.spec.as_ref()?.template.spec.as_ref()?.volumes.as_ref()).flatten();
+    let volumes = raw.sts.iter().filter_map(|sts| sts.spec.template.spec.as_ref()?.volumes.as_ref()).flatten();
     let template = volumes.filter(|volume| volume.name == names::CONFIG_VOLUME);
     let template = template.filter_map(|volume| Some(volume.config_map.as_ref()?.name.clone()));
     let revisions = raw.revisions.iter().filter_map(|revision| {

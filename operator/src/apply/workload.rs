@@ -104,7 +104,7 @@ fn api(hands: &Hands, ground: Ground<'_>) -> Api<StatefulSet> {
 
 /// What the claim template asks for, as it is written there.
 fn claim_size(sts: &StatefulSet) -> Option<String> {
-    let claims = sts.spec.as_ref()?.volume_claim_templates.as_ref()?;
+    let claims = sts.spec.volume_claim_templates.as_ref()?;
     let requests = claims.first()?.spec.as_ref()?.resources.as_ref()?.requests.as_ref()?;
     requests.get("storage").map(|size| size.0.clone())
 }

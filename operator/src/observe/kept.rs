@@ -19,7 +19,7 @@ pub(super) fn accepted(raw: &Raw, uid: &str, claims: &[ClaimView], map: Option<&
         Control::Ours | Control::Nobody => true,
         Control::Other(_) => false,
     });
-    let spec = ours.and_then(|sts| sts.spec.as_ref());
+    let spec = ours.map(|sts| &sts.spec);
     let template = spec.map(|spec| data_claim(spec.volume_claim_templates.as_deref().unwrap_or_default()));
     let shards = map.map(|map| map.groups.keys().filter(|group| **group != Group::Meta).count());
     Accepted {

@@ -46,7 +46,7 @@ pub(super) fn ordinal(name: &str, prefix: &str) -> Option<Ordinal> {
 
 /// The StatefulSet.
 pub(super) fn stateful_set(sts: &StatefulSet, cluster_uid: &str) -> Option<StatefulSetView> {
-    let spec = sts.spec.as_ref()?;
+    let spec = &sts.spec;
     let rolling = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
     let template = spec.template.metadata.as_ref().and_then(|meta| meta.annotations.as_ref());
     let claim = spec.volume_claim_templates.iter().flatten().find_map(|claim| claim.spec.as_ref());
