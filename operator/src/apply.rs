@@ -150,8 +150,9 @@ impl Hands {
         match action {
             Action::ApplyObjects { max_unavailable } => objects::apply(self, ground, *max_unavailable).await?,
             Action::CreateStatefulSet { replicas } => workload::create(self, ground, *replicas).await?,
-            Action::ApplyTemplate { sts, revision, partition } => {
-                workload::template(self, ground, sts, revision, *partition).await?;
+            Action::ApplyTemplate { sts, revision, replicas, partition } => {
+                assert_eq!(*revision, ground.identity.revision, "what is rendered is what was planned");
+                workload::template(self, ground, sts, *replicas, *partition).await?;
             }
             Action::PatchReplicas { sts, replicas, partition } => {
                 workload::scale(self, ground, sts, Some(*replicas), *partition).await?;

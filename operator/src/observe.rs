@@ -20,8 +20,8 @@ use serde::de::DeserializeOwned;
 use crate::{
     admin::{Door, Look, Nodes},
     kinds::Kinds,
-    model::{ClaimView, ClusterUid, Control, Live, Memory, Observed, PodState, PodView},
-    objects::{Identity, TOKEN_KEY, ZONE},
+    model::{ClaimView, ClusterUid, Control, Live, Memory, NodeView, Observed, PodState, PodView},
+    objects::{Identity, NO_ZONE, TOKEN_KEY, ZONE},
     status::Limit,
 };
 
@@ -86,7 +86,7 @@ pub async fn observe(client: &Client, kinds: &Kinds, subject: Subject) -> Result
     let Look { view: cluster, versions } = nodes.look().await;
     let claims: Vec<ClaimView> = raw.claims.iter().filter_map(|claim| ground.claim(claim, &identity)).collect();
     let machines = ground.machines();
-    let zones = pods.iter().filter_map(|(view, pod)| zone(view, pod, machines.as_deref()?)).collect();
+    let zones = pods.iter().filter_map(|(view, pod)| zone(view, pod, machines.as_deref())).collect();
     let accepted = kept::accepted(&raw, uid, &claims, cluster.map.as_ref());
     let seen = Observed {
         object: subject.view.clone(),
@@ -185,10 +185,14 @@ fn door(view: &PodView, pod: &Pod) -> Option<Door> {
     ours.then(|| Door { node: view.ordinal.node(), address: ip.map(at) })
 }
 
-/// The zone of a pod's machine, if the pod doesn't say it.
-fn zone(view: &PodView, pod: &Pod, machines: &[crate::model::NodeView]) -> Option<(Live, String)> {
-    let machine = machines.iter().find(|machine| Some(&machine.name) == view.machine.as_ref())?;
-    let zone = machine.zone.clone()?;
+/// The zone of a pod's machine, or that there is none, if the pod doesn't say it.
+fn zone(view: &PodView, pod: &Pod, machines: Option<&[NodeView]>) -> Option<(Live, String)> {
+    let chosen = view.machine.as_ref()?;
+    let zone = match machines {
+        Some(machines) => machines.iter().find(|machine| machine.name == *chosen)?.zone.clone(),
+        None => None,
+    };
+    let zone = zone.unwrap_or_else(|| NO_ZONE.to_owned());
     let says = pod.metadata.annotations.as_ref().and_then(|annotations| annotations.get(ZONE));
     (says != Some(&zone) && view.control == Control::Ours).then(|| (view.live.clone(), zone))
 }

@@ -90,9 +90,7 @@ impl<'a> Turn<'a> {
             Err(error) => {
                 self.failures.push(chain(&error));
                 self.held_back |= action.is_disruptive();
-                let remembers = matches!(action, Action::Remember { .. });
-                let led = !matches!(error, ApplyError::NotLeading);
-                return led && !remembers && !action.is_disruptive();
+                return !action.ends_pass() && !matches!(error, ApplyError::NotLeading);
             }
         }
         true

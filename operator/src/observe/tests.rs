@@ -3,7 +3,6 @@
 use serde_json::{Value, json};
 
 use super::*;
-use crate::model::NodeView;
 
 fn read<T: DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("an object of Kubernetes")
@@ -50,15 +49,16 @@ fn a_pod_is_told_its_zone_once() {
         since_ms: 0,
         zone: zone.map(str::to_owned),
     };
-    let told = |annotations: Value, zone: Option<&str>| {
+    let told = |annotations: Value, machines: Option<&[NodeView]>| {
         let (view, raw) = pod(&annotations, "10.0.0.7");
-        super::zone(&view, &raw, &[machine(zone)]).map(|(live, zone)| (live.name, zone))
+        super::zone(&view, &raw, machines).map(|(live, zone)| (live.name, zone))
     };
-    assert_eq!(told(json!({}), Some("z1")), Some(("cart-1".to_owned(), "z1".to_owned())));
-    assert_eq!(told(json!({(ZONE): "z1"}), Some("z1")), None);
-    assert_eq!(told(json!({}), None), None);
-    let (view, raw) = pod(&json!({}), "10.0.0.7");
-    assert_eq!(super::zone(&view, &raw, &[]), None, "its machine is gone");
+    let says = |zone: &str| Some(("cart-1".to_owned(), zone.to_owned()));
+    assert_eq!(told(json!({}), Some(&[machine(Some("z1"))])), says("z1"));
+    assert_eq!(told(json!({(ZONE): "z1"}), Some(&[machine(Some("z1"))])), None);
+    assert_eq!(told(json!({}), Some(&[machine(None)])), says(NO_ZONE), "its node need not wait");
+    assert_eq!(told(json!({}), None), says(NO_ZONE), "machines may not be read");
+    assert_eq!(told(json!({}), Some(&[])), None, "its machine is gone");
 }
 
 #[test]
