@@ -107,7 +107,7 @@ fn with_strategy(mut manifest: Value, kind: UpdateKind) -> Value {
 }
 
 fn is_on_delete(sts: &StatefulSet) -> bool {
-    let strategy = sts.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref()?.type_.as_deref());
+    let strategy = sts.spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref());
     strategy == Some(ON_DELETE)
 }
 
