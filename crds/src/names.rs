@@ -7,6 +7,10 @@ pub const CONTAINER: &str = "crema";
 pub const CONFIG_VOLUME: &str = "config";
 /// Where it is in the container.
 pub const CONFIG_DIR: &str = "/etc/crema";
+/// The volume in which the pod's zone appears.
+pub const ZONE_VOLUME: &str = "zone";
+/// Where it is in the container.
+pub const ZONE_DIR: &str = "/etc/crema-zone";
 /// The volume, or claim, of the data.
 pub const DATA_VOLUME: &str = "data";
 /// Where it is in the container.
@@ -29,7 +33,7 @@ pub const POD_NAME_ENV: &str = "POD_NAME";
 /// What labels and annotations of this operator begin with.
 pub const KEY_PREFIX: &str = "crema.io/";
 
-/// Labels that Kubernetes or the operator puts on pods.
+/// Labels that Kubernetes or the operator puts on objects.
 pub const LABELS: [&str; 8] = [
     "app.kubernetes.io/component",
     "app.kubernetes.io/instance",
@@ -40,3 +44,9 @@ pub const LABELS: [&str; 8] = [
     "pod-template-hash",
     "statefulset.kubernetes.io/pod-name",
 ];
+
+/// Whether a label is not for users to set.
+#[must_use]
+pub fn is_label_of_ours(key: &str) -> bool {
+    LABELS.contains(&key) || key.starts_with(KEY_PREFIX)
+}

@@ -2,7 +2,8 @@
 //!
 //! Every field's text ends with when a change of it takes effect: *live* (no pod restarts), *rolling* (the pods are
 //! replaced one by one) or *immutable*. Defaults that other rules rest on are in the definition, so that the API server
-//! fills them in; the others are filled in by [`crate::validate`](mod@crate::validate).
+//! fills them in; the others are filled in by [`crate::validate`](mod@crate::validate). A word that may be left out says
+//! `schemars(with = ...)`: the schema of an `Option` would put the text of the word's type in place of the field's.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,7 @@ mod operation;
 mod pods;
 
 pub use self::{
-    data::{CacheSpec, Eviction, Retain, RetentionSpec, StorageKind, StorageSpec},
+    data::{CacheSpec, Eviction, ReadLevel, Retain, RetentionSpec, StorageKind, StorageSpec},
     operation::{MigrationSpec, MonitoringSpec, QuorumLoss, RaftSpec, RepairSpec, UpdateKind, UpdateSpec},
     pods::{PodSpec, ResourcesSpec, SecretName, ServiceKind, ServiceSpec, TrafficPolicy},
 };
@@ -91,6 +92,7 @@ pub struct CremaClusterSpec {
     pub image: String,
     /// When the image is pulled: Always, IfNotPresent or Never; by default Kubernetes chooses by the image's tag. Rolling.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "PullPolicy")]
     pub image_pull_policy: Option<PullPolicy>,
     /// Secrets with what the registry asks for. Rolling.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -105,6 +107,11 @@ pub struct CremaClusterSpec {
     /// Processor and memory of each node. Rolling.
     #[serde(default, skip_serializing_if = "is_default")]
     pub resources: ResourcesSpec,
+    /// How Redis clients read that have said neither READONLY nor READWRITE: `linearizable` (the default) or `local`, which is
+    /// answered at once by the node that is asked and may be old. Rolling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ReadLevel")]
+    pub read_level: Option<ReadLevel>,
     /// The clockwork of consensus.
     #[serde(default, skip_serializing_if = "is_default")]
     pub raft: RaftSpec,
@@ -156,6 +163,7 @@ pub struct CremaClusterSpec {
     /// What is done when a majority of a shard's replicas is proven dead: `wait` for a person, or `reset` the shard, which
     /// is empty then; by default `reset` with storage.type memory and `wait` with rocksdb. Live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "QuorumLoss")]
     pub quorum_loss: Option<QuorumLoss>,
     /// Whether the operator leaves this cluster alone; status is still written. Live.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -187,6 +195,7 @@ impl CremaClusterSpec {
             storage: StorageSpec::default(),
             cache: CacheSpec::default(),
             resources: ResourcesSpec::default(),
+            read_level: None,
             raft: RaftSpec::default(),
             migration: MigrationSpec::default(),
             update: UpdateSpec::default(),

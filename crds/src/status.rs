@@ -54,6 +54,9 @@ pub struct CremaClusterStatus {
     /// The roll that is under way or has failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub roll: Option<RollStatus>,
+    /// The ordinal of the pod whose member is being removed, or was: the pod goes before the cluster grows again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shrink: Option<i32>,
     /// Why nothing more is done now, in plain words.
     #[serde(default, skip_serializing_if = "is_default")]
     pub waiting_on: Vec<String>,

@@ -16,7 +16,7 @@ mod syntax;
 
 use crate::{
     Raw,
-    spec::{CremaClusterSpec, StorageKind},
+    spec::{CremaClusterSpec, ReadLevel, StorageKind},
     validated::{Image, Validated},
 };
 
@@ -79,6 +79,7 @@ pub fn validate(spec: &CremaClusterSpec, accepted: Option<&Accepted>) -> Result<
         storage,
         cache,
         resources,
+        read_level: spec.read_level.unwrap_or(ReadLevel::Linearizable),
         raft: operation::raft(&spec.raft, found),
         migration: operation::migration(&spec.migration, found),
         update: operation::update(&spec.update, found),

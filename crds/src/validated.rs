@@ -7,7 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Map, Value};
 
 use crate::spec::{
-    CremaClusterSpec, Eviction, PullPolicy, QuorumLoss, Retain, ServiceKind, StorageKind, TrafficPolicy, UpdateKind,
+    CremaClusterSpec, Eviction, PullPolicy, QuorumLoss, ReadLevel, Retain, ServiceKind, StorageKind, TrafficPolicy,
+    UpdateKind,
 };
 
 /// A spec that holds what it says.
@@ -31,6 +32,8 @@ pub struct Validated {
     pub cache: Cache,
     /// Processor and memory.
     pub resources: Resources,
+    /// How clients read that don't say how.
+    pub read_level: ReadLevel,
     /// The clockwork of consensus.
     pub raft: Raft,
     /// How shards move.

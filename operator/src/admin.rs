@@ -4,7 +4,7 @@
 //! it says counts only if it says that it is the node it should be. A change is never sent twice by this module: the next
 //! pass looks at what came of it, and decides anew.
 
-use std::{fmt, time::Duration};
+use std::{collections::BTreeSet, fmt, time::Duration};
 
 use crema_api::{
     client::{AdminClient, AdminError},
@@ -46,6 +46,15 @@ pub struct Door {
 pub struct Nodes {
     doors: Vec<Door>,
     token: Option<String>,
+}
+
+/// What all nodes said.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// What the planner reads.
+    pub view: ClusterView,
+    /// The versions that they say they run.
+    pub versions: BTreeSet<String>,
 }
 
 /// Not its token.
@@ -101,11 +110,14 @@ impl Nodes {
     }
 
     /// What all of them say.
-    pub async fn look(&self) -> ClusterView {
+    pub async fn look(&self) -> Look {
         let questions: Vec<_> = self.doors.iter().map(|door| self.hear(door)).collect();
         let heard: Vec<Heard> = stream::iter(questions).buffer_unordered(ASKED_AT_ONCE).collect().await;
         let map = self.map(&heard).await;
-        ClusterView { pods: heard.into_iter().map(|heard| (heard.node, heard.answer)).collect(), map }
+        let statuses = heard.iter().filter_map(|heard| heard.status.as_ref());
+        let versions = statuses.map(|status| status.version.clone()).filter(|version| !version.is_empty()).collect();
+        let view = ClusterView { pods: heard.into_iter().map(|heard| (heard.node, heard.answer)).collect(), map };
+        Look { view, versions }
     }
 
     async fn hear(&self, door: &Door) -> Heard {
@@ -370,7 +382,8 @@ mod tests {
     #[tokio::test]
     async fn who_has_no_address_is_silent() {
         let door = Door { node: NodeId(1), address: None };
-        let view = Nodes::new(vec![door], None).look().await;
+        let Look { view, versions } = Nodes::new(vec![door], None).look().await;
+        assert_eq!(versions, BTreeSet::new());
         assert_eq!(view.pods[&NodeId(1)], Answer::Silent { reason: "its pod has no address".to_owned() });
         assert_eq!(view.map, None);
     }

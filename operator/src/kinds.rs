@@ -16,22 +16,22 @@ use kube::{
 };
 use tokio::time::Instant;
 
-/// How long a kind that was not served is believed to be missing: somebody may install it.
-const MISSING: Duration = Duration::from_secs(60);
+use crate::objects::Kind;
 
-/// Older names of kinds, the same in all that the operator writes.
-const OLDER: &[(&str, &str)] = &[("policy/v1", "policy/v1beta1")];
+/// How long an answer is believed: somebody may install a kind, or take it away.
+const BELIEVED: Duration = Duration::from_secs(60);
 
 /// What is known of the server's kinds. One for each process.
 pub struct Kinds {
     client: Client,
-    known: Mutex<HashMap<(String, String), Known>>,
+    known: Mutex<HashMap<Kind, Known>>,
 }
 
 #[derive(Clone)]
-enum Known {
-    Served(ApiResource),
-    Missing { since: Instant },
+struct Known {
+    /// `None`: it is not served.
+    resource: Option<ApiResource>,
+    since: Instant,
 }
 
 impl Kinds {
@@ -41,36 +41,30 @@ impl Kinds {
         Self { client, known: Mutex::default() }
     }
 
-    /// How a kind is served, perhaps by an older version; `None` when it isn't.
+    /// How a kind is served, by the best version that there is; `None` when it isn't.
     ///
     /// # Errors
     /// The server could not be asked.
-    pub async fn resolve(&self, api_version: &str, kind: &str) -> Result<Option<ApiResource>, kube::Error> {
-        let key = (api_version.to_owned(), kind.to_owned());
-        let known = self.lock().get(&key).cloned();
-        match known {
-            Some(Known::Served(resource)) => return Ok(Some(resource)),
-            Some(Known::Missing { since }) if since.elapsed() < MISSING => return Ok(None),
-            Some(Known::Missing { .. }) | None => {}
+    pub async fn resolve(&self, kind: Kind) -> Result<Option<ApiResource>, kube::Error> {
+        if let Some(resource) = always(kind) {
+            return Ok(Some(resource));
         }
-        let mut found = self.ask(api_version, kind).await?;
-        for (_, older) in OLDER.iter().filter(|(newer, _)| *newer == api_version) {
-            if found.is_none() {
-                found = self.ask(older, kind).await?;
+        let known = self.lock().get(&kind).cloned();
+        if let Some(known) = known.filter(|known| known.since.elapsed() < BELIEVED) {
+            return Ok(known.resource);
+        }
+        let mut resource = None;
+        for version in kind.versions() {
+            if resource.is_none() {
+                resource = self.ask(&named(kind, version)).await?;
             }
         }
-        let learned = match &found {
-            Some(resource) => Known::Served(resource.clone()),
-            None => Known::Missing { since: Instant::now() },
-        };
-        self.lock().insert(key, learned);
-        Ok(found)
+        self.lock().insert(kind, Known { resource: resource.clone(), since: Instant::now() });
+        Ok(resource)
     }
 
-    async fn ask(&self, api_version: &str, kind: &str) -> Result<Option<ApiResource>, kube::Error> {
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
-        let gvk = GroupVersionKind::gvk(group, version, kind);
-        match discovery::pinned_kind(&self.client, &gvk).await {
+    async fn ask(&self, gvk: &GroupVersionKind) -> Result<Option<ApiResource>, kube::Error> {
+        match discovery::pinned_kind(&self.client, gvk).await {
             Ok((resource, _)) => Ok(Some(resource)),
             // The group is there, the kind is not.
             Err(kube::Error::Discovery(_)) => Ok(None),
@@ -79,8 +73,38 @@ impl Kinds {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<(String, String), Known>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Kind, Known>> {
         // A panic can't leave it half changed: every change is one insert.
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Kinds that every server has, in the version that they are rendered in.
+fn always(kind: Kind) -> Option<ApiResource> {
+    match kind {
+        Kind::ServiceAccount | Kind::ConfigMap | Kind::Service | Kind::StatefulSet => {
+            let version = kind.versions().first()?;
+            Some(ApiResource::from_gvk_with_plural(&named(kind, version), kind.plural()))
+        }
+        Kind::PodDisruptionBudget | Kind::ServiceMonitor => None,
+    }
+}
+
+fn named(kind: Kind, version: &str) -> GroupVersionKind {
+    GroupVersionKind::gvk(kind.group(), version, kind.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_may_be_missing_is_asked_for() {
+        let asked: Vec<Kind> = Kind::ALL.into_iter().filter(|kind| always(*kind).is_none()).collect();
+        assert_eq!(asked, [Kind::PodDisruptionBudget, Kind::ServiceMonitor]);
+        let sets = always(Kind::StatefulSet).expect("a StatefulSet");
+        assert_eq!((sets.api_version.as_str(), sets.plural.as_str()), ("apps/v1", "statefulsets"));
+        let maps = always(Kind::ConfigMap).expect("a ConfigMap");
+        assert_eq!((maps.api_version.as_str(), maps.plural.as_str()), ("v1", "configmaps"));
     }
 }

@@ -44,7 +44,8 @@ fn main() -> ExitCode {
 fn start(args: Args) -> anyhow::Result<()> {
     // Several crates could bring one: say which, before any TLS is spoken. An error means that one is chosen already.
     rustls::crypto::ring::default_provider().install_default().ok();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the async runtime")?;
     let ended = runtime.block_on(run(args));
     // A request that hangs must not keep a process that leads no more.
     runtime.shutdown_timeout(Duration::from_secs(1));
@@ -52,7 +53,8 @@ fn start(args: Args) -> anyhow::Result<()> {
 }
 
 async fn run(args: Args) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(args.http_addr).await.with_context(|| format!("listen on {}", args.http_addr))?;
+    let listener =
+        TcpListener::bind(args.http_addr).await.with_context(|| format!("listen on {}", args.http_addr))?;
     let client = Client::try_default().await.context("find the API server")?;
     let (health, metrics) = (Health::new(STALL), Metrics::new());
     let stopped = stop_signal()?;

@@ -3,8 +3,8 @@
 //! Pure: the same spec and identity give the same bytes. Only fields that the operator decides are here, none that the API
 //! server would fill in, and none that is younger than Kubernetes 1.20 unless the user wrote it; so server-side apply of an
 //! unchanged object changes nothing. How many pods there are, how far a roll has come and how many may be missing is not for
-//! a spec alone to say: the objects are rendered as they are at rest, and [`Rendered::with_scale`] and
-//! [`Rendered::with_budget`] say otherwise.
+//! a spec alone to say: the objects are rendered as they are at rest, and [`Rendered::with_scale`],
+//! [`Rendered::with_claim_size`] and [`Rendered::with_budget`] say otherwise.
 
 use crema_crds::Validated;
 
@@ -37,13 +37,18 @@ pub const ROLE_CLIENTS: &str = "clients";
 pub const HASH: &str = "crema.io/applied";
 /// Annotation of pods and their template: the revision that they were made from.
 pub const REVISION: &str = "crema.io/revision";
-/// Annotation of a pod: the zone of its machine, for the node to read when it starts.
+/// Annotation of a pod: the zone of its machine. It is written once the machine is chosen, and reaches the node as a file
+/// that it waits for a little.
 pub const ZONE: &str = "crema.io/zone";
+/// [`ZONE`] of a pod whose machine has none, or none that may be read: its node need not wait.
+pub const NO_ZONE: &str = "-";
 
 /// The key in the secret [`Identity::token_secret`] that opens `Admin`.
 pub const TOKEN_KEY: &str = "token";
 
 /// Every object, in the order in which they are made: what others refer to comes first.
+///
+/// The secret with the token is not among them: it holds a random text.
 #[must_use]
 pub fn desired(spec: &Validated, identity: &Identity) -> Vec<Rendered> {
     let mut all = vec![
@@ -65,7 +70,9 @@ pub fn stateful_set(spec: &Validated, identity: &Identity) -> Rendered {
     workload::stateful_set(spec, identity)
 }
 
-/// The name of the ConfigMap with the process settings of a spec.
+/// The name of the ConfigMap with the process settings of a spec. It is needed from before the StatefulSet has the template
+/// that names it; once the StatefulSet has the revision of the spec, only the one that its template names is: an operator
+/// that would write other settings for the same spec makes no ConfigMap for nobody.
 #[must_use]
 pub fn settings_name(spec: &Validated, identity: &Identity) -> String {
     config::settings(spec, identity).name

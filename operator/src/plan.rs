@@ -21,7 +21,7 @@ mod workload;
 #[cfg(test)]
 mod tests;
 
-use crema_crds::validate::Validated;
+use crema_crds::Validated;
 
 pub use action::{Action, SettingsChange, eviction_name};
 pub use condition::{Condition, ConditionKind, EventNote, Reason, Severity};
@@ -31,7 +31,7 @@ use draft::Draft;
 use scene::Scene;
 
 /// What to do in this pass, and what to say.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Plan {
     /// The steps, in order.
     pub actions: Vec<Action>,
@@ -56,7 +56,7 @@ pub fn decide(intent: &Intent, seen: &Observed) -> Plan {
     let mut draft = Draft::default();
     if seen.object.deleting {
         // Kubernetes collects what has owners; any write would race with it.
-        return Plan { actions: Vec::new(), waiting_on: Vec::new(), conditions: Vec::new(), events: Vec::new() };
+        return Plan::default();
     }
     if intent.paused {
         draft.stuck(Reason::Paused, "spec.paused is set: nothing is changed");
@@ -78,14 +78,20 @@ pub fn under_replicated(intent: &Intent, seen: &Observed) -> Vec<Group> {
 /// The stages that lead to a cluster; the rest needs one.
 fn stages(scene: &Scene<'_>, draft: &mut Draft) {
     workload::objects(scene, draft);
-    claims::retention(scene, draft);
     let Some(sts) = workload::stateful_set(scene, draft) else { return };
+    claims::retention(scene, draft);
     match forming::stage(scene, sts, draft) {
-        Some(map) => formed(scene, sts, map, draft),
+        forming::Stage::Formed(map) => formed(scene, sts, map, draft),
         // What was just decided rests on the lives that are there.
-        None if draft.is_taken() || draft.changes_map() || draft.remembers() => {}
-        None => roll::blind(scene, sts, draft),
+        forming::Stage::Waiting if is_decided(draft) => {}
+        forming::Stage::Waiting => roll::blind(scene, sts, draft),
+        forming::Stage::Stopped => {}
     }
+}
+
+/// Whether this pass has a step that another could spoil.
+fn is_decided(draft: &Draft) -> bool {
+    draft.is_taken() || draft.changes_map() || draft.remembers() || draft.changes_stateful_set()
 }
 
 /// A stage of a formed cluster.
@@ -93,14 +99,16 @@ type Stage = fn(&Scene<'_>, &StatefulSetView, &MapView, &mut Draft);
 
 /// What a formed cluster needs, the most urgent first. Each stage takes the disruptive step of the pass, or leaves it.
 fn formed(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) {
-    let urgent_first: [Stage; 5] = [quorum::shards, repair::stage, scale::stage, claims::growth, roll::stage];
-    for stage in urgent_first {
+    let urgent: [Stage; 2] = [quorum::shards, repair::stage];
+    let others: [Stage; 4] = [scale::stage, claims::growth, roll::stage, claims::scaled];
+    // A template that the API server refuses again and again must not keep anything from being repaired.
+    let others: &[Stage] = if draft.changes_stateful_set() { &[] } else { &others };
+    for stage in urgent.iter().chain(others) {
         stage(scene, sts, map, draft);
-        if draft.is_taken() {
+        if draft.is_taken() || draft.changes_map() {
             break;
         }
     }
-    claims::scaled(scene, sts, map, draft);
     if !draft.changes_map() {
         settings::stage(scene, sts, map, draft);
     }

@@ -53,9 +53,11 @@ pub enum StorageKind {
 pub struct RetentionSpec {
     /// Of the volumes of a cluster that is deleted; Retain by default: a new one of the same name finds its data. Live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Retain")]
     pub when_deleted: Option<Retain>,
     /// Of the volume of a node that was emptied and removed; Delete by default: there is nothing of use on it. Live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Retain")]
     pub when_scaled: Option<Retain>,
 }
 
@@ -85,7 +87,19 @@ pub struct CacheSpec {
     pub default_ttl: Option<Span>,
     /// How a full shard chooses what goes; `TinyLfu` by default. Live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Eviction")]
     pub eviction: Option<Eviction>,
+}
+
+/// How a read is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ReadLevel {
+    /// Every write that was acknowledged before is seen.
+    #[serde(rename = "linearizable")]
+    Linearizable,
+    /// At once, perhaps old.
+    #[serde(rename = "local")]
+    Local,
 }
 
 /// How a full shard chooses what goes.

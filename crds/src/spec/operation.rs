@@ -52,6 +52,7 @@ pub struct UpdateSpec {
     /// `Rolling`: one pod after the other, each when the cluster can spare it. `Manual`: a pod has the change once somebody
     /// deletes it. Live.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "UpdateKind")]
     pub kind: Option<UpdateKind>,
     /// How long one pod may take to come back; then the roll has failed and waits for a change of the spec. 10m by default.
     /// Live.

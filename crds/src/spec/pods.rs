@@ -79,6 +79,7 @@ pub struct PodSpec {
 pub struct ServiceSpec {
     /// How it is reached: ClusterIP (the default), NodePort or LoadBalancer. Live.
     #[serde(rename = "type", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "ServiceKind")]
     pub kind: Option<ServiceKind>,
     /// Its annotations. Live.
     #[serde(default, skip_serializing_if = "is_default")]
@@ -89,6 +90,7 @@ pub struct ServiceSpec {
     pub source_ranges: Vec<String>,
     /// Whether traffic from outside stays on the machine where it arrives (Local) or not (Cluster, the default). Live.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "TrafficPolicy")]
     pub external_traffic_policy: Option<TrafficPolicy>,
 }
 

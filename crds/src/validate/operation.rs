@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::{Findings, syntax};
 use crate::{
-    Span,
+    Span, names,
     spec::{MigrationSpec, MonitoringSpec, RaftSpec, RepairSpec, StorageKind, UpdateKind, UpdateSpec},
     validated::{Migration, Monitoring, Raft, Repair, Update},
 };
@@ -82,6 +82,9 @@ pub(super) fn monitoring(spec: &MonitoringSpec, found: &mut Findings) -> Option<
     for (key, value) in labels {
         if !syntax::is_key(key) || !syntax::is_label_value(value) {
             found.refuse("spec.monitoring.labels", format!("{key:?}: {value:?} is no label"));
+        }
+        if names::is_label_of_ours(key) {
+            found.refuse("spec.monitoring.labels", format!("{key:?} is the operator's own label"));
         }
     }
     enabled.then(|| Monitoring { interval, labels: labels.clone() })

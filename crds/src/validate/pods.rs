@@ -35,7 +35,7 @@ pub(super) fn scheduling(spec: &CremaClusterSpec, found: &mut Findings) -> Sched
 pub(super) fn pod(spec: &PodSpec, found: &mut Findings) -> Pod {
     labels("spec.pod.labels", &spec.labels, found);
     annotations("spec.pod.annotations", &spec.annotations, found);
-    let ours = spec.labels.keys().filter(|key| names::LABELS.contains(&key.as_str()) || is_ours(key));
+    let ours = spec.labels.keys().filter(|key| names::is_label_of_ours(key));
     let ours = ours.chain(spec.annotations.keys().filter(|key| is_ours(key)));
     for key in ours {
         found.refuse("spec.pod", format!("{key:?} is the operator's own label or annotation"));
@@ -122,7 +122,7 @@ fn sidecars(containers: &[Raw], found: &mut Findings) {
 
 fn volumes(spec: &PodSpec, found: &mut Findings) {
     named("spec.pod.volumes", &spec.volumes, found, |name| {
-        if [names::CONFIG_VOLUME, names::DATA_VOLUME].contains(&name) {
+        if [names::CONFIG_VOLUME, names::ZONE_VOLUME, names::DATA_VOLUME].contains(&name) {
             return Err("is the operator's own volume".to_owned());
         }
         if syntax::is_dns_label(name) { Ok(()) } else { Err("is no name of a volume".to_owned()) }
@@ -136,7 +136,8 @@ fn volumes(spec: &PodSpec, found: &mut Findings) {
         }
         let path = mount.text("mountPath").unwrap_or_default().trim_end_matches('/');
         let within = |dir: &str| path == dir || path.starts_with(&format!("{dir}/"));
-        if !path.starts_with('/') || within(names::CONFIG_DIR) || within(names::DATA_DIR) {
+        let ours = [names::CONFIG_DIR, names::ZONE_DIR, names::DATA_DIR];
+        if !path.starts_with('/') || ours.into_iter().any(within) {
             found.refuse(&field, format!("mountPath {path:?} is not absolute, or is the node's own"));
         }
     }

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    spec::{Eviction, QuorumLoss, Retain, UpdateKind},
+    spec::{Eviction, QuorumLoss, ReadLevel, Retain, UpdateKind},
     validated::Storage,
 };
 
@@ -36,6 +36,7 @@ fn the_defaults_are_filled_in() {
     assert_eq!((&spec.storage, spec.quorum_loss), (&Storage::Memory, QuorumLoss::Reset));
     assert_eq!((spec.cache.max_memory_bytes, spec.cache.max_entries, spec.cache.default_ttl), (None, None, None));
     assert_eq!((spec.cache.eviction, spec.update.kind), (Eviction::TinyLfu, UpdateKind::Rolling));
+    assert_eq!(spec.read_level, ReadLevel::Linearizable);
     assert_eq!(spec.repair.after, Some(Duration::from_secs(300)));
     assert_eq!((spec.log_level.as_str(), spec.pod_disruption_budget, spec.paused), ("info", true, false));
     assert_eq!(spec.monitoring, None);
@@ -109,6 +110,10 @@ fn what_is_wrong_is_told_with_its_field() {
         (json!({ "imagePullSecrets": [{ "name": "A" }] }), "spec.imagePullSecrets[0].name: \"A\" is no name"),
         (json!({ "priorityClass": "A" }), "spec.priorityClass: \"A\" is no name"),
         (json!({ "monitoring": { "labels": { "a b": "" } } }), "spec.monitoring.labels: \"a b\": \"\" is no label"),
+        (
+            json!({ "monitoring": { "labels": { "app.kubernetes.io/instance": "x" } } }),
+            "spec.monitoring.labels: \"app.kubernetes.io/instance\" is the operator's own label",
+        ),
     ] {
         let told = told(fields.clone(), None);
         assert!(told.lines().any(|line| line.starts_with(say)), "{fields}: {told}");

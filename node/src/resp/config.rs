@@ -19,6 +19,8 @@ pub struct RespConfig {
     pub batch_commands: usize,
     /// Input of one connection that runs together; bounds, with one request, what a connection keeps in memory.
     pub batch_bytes: usize,
+    /// Whether a connection reads locally, as after `READONLY`, until it says `READWRITE`.
+    pub local_reads: bool,
     /// How long an operation may take before it is answered with an error.
     pub request_timeout: Duration,
     /// A client that takes no byte of its replies for so long is cut off.
@@ -40,6 +42,7 @@ impl Default for RespConfig {
             max_reply_bytes: 64 * 1024 * 1024,
             batch_commands: 1024,
             batch_bytes: 1024 * 1024,
+            local_reads: false,
             request_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(5),

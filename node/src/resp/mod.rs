@@ -14,7 +14,7 @@
 //!
 //! **`READONLY`** makes the reads of a connection local: answered from this node's state at once, perhaps old. A
 //! read behind a write of the same pipeline, or of a shard without a replica here, goes the linearizable way.
-//! `READWRITE` (the default) makes all reads linearizable.
+//! `READWRITE` (the default, but for `local_reads`) makes all reads linearizable.
 //!
 //! # Errors
 //!

@@ -46,7 +46,13 @@ impl Server {
         });
         self.clients.lock().insert(id, Arc::clone(&client));
         RespStats::connected_changed(&self.stats, 1);
-        Session { server: Arc::clone(self), client, proto: Proto::Resp2, reads: Reads::Linearizable, closing: false }
+        let reads = self.first_reads();
+        Session { server: Arc::clone(self), client, proto: Proto::Resp2, reads, closing: false }
+    }
+
+    /// How a connection reads that has not said it.
+    fn first_reads(&self) -> Reads {
+        if self.config.local_reads { Reads::Local } else { Reads::Linearizable }
     }
 
     /// All sessions by id.
@@ -84,7 +90,7 @@ impl Session {
     /// `RESET`: as the connection began.
     pub(super) fn reset(&mut self) {
         self.set_proto(Proto::Resp2);
-        self.reads = Reads::Linearizable;
+        self.reads = self.server.first_reads();
         let mut labels = self.client.labels.lock();
         labels.name = Bytes::new();
         labels.no_evict = false;

@@ -247,6 +247,22 @@ async fn readonly_reads_locally_and_not_ahead_of_writes() {
 }
 
 #[tokio::test]
+async fn a_door_may_begin_with_local_reads() {
+    let door = Door::with(RespConfig { local_reads: true, ..RespConfig::default() }).await;
+    let mut stream = door.connect().await;
+    assert_eq!(ask(&mut stream, "SET k 1").await, "+OK\r\n");
+    let reads = door.executor.local_reads();
+    assert_eq!(ask(&mut stream, "GET k").await, "$1\r\n1\r\n");
+    assert_eq!(door.executor.local_reads(), reads + 1);
+    assert_eq!(ask(&mut stream, "READWRITE").await, "+OK\r\n");
+    assert_eq!(ask(&mut stream, "GET k").await, "$1\r\n1\r\n");
+    assert_eq!(door.executor.local_reads(), reads + 1);
+    assert_eq!(ask(&mut stream, "RESET").await, "+RESET\r\n");
+    assert_eq!(ask(&mut stream, "GET k").await, "$1\r\n1\r\n");
+    assert_eq!(door.executor.local_reads(), reads + 2);
+}
+
+#[tokio::test]
 async fn scan_finds_every_key_while_others_come_and_go() {
     let door = Door::open().await;
     let mut stream = door.connect().await;

@@ -56,7 +56,12 @@ struct Watch {
 }
 
 /// Begins all watches; they end when the set is dropped.
-pub(super) fn start(client: &Client, namespaces: &[String], wake: &mpsc::Sender<Key>, metrics: &Metrics) -> JoinSet<()> {
+pub(super) fn start(
+    client: &Client,
+    namespaces: &[String],
+    wake: &mpsc::Sender<Key>,
+    metrics: &Metrics,
+) -> JoinSet<()> {
     let mut watches = JoinSet::new();
     let scopes = match namespaces {
         [] => vec![Scope::All],
@@ -118,7 +123,7 @@ impl Watch {
             + Sync
             + 'static,
     {
-        let config = watcher::Config::default().labels(labels::MANAGED_SELECTOR);
+        let config = watcher::Config::default().labels(labels::SELECTOR);
         let mut events = pin!(watcher(self.api::<M>(), config).default_backoff());
         while let Some(event) = events.next().await {
             let key = match event {

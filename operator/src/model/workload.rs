@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use crema_crds::spec::UpdateKind;
+
 use super::{Live, Ordinal};
 
 /// The CremaCluster's metadata.
@@ -45,7 +47,9 @@ pub struct StatefulSetView {
     pub deleting: bool,
     /// `spec.replicas`.
     pub replicas: u32,
-    /// `spec.updateStrategy.rollingUpdate.partition`.
+    /// Who replaces pods, by `spec.updateStrategy.type`: `Manual` is `OnDelete`, which knows no partition.
+    pub update: UpdateKind,
+    /// `spec.updateStrategy.rollingUpdate.partition`; 0 without one.
     pub partition: u32,
     /// [`Intent::revision`](super::Intent::revision) of its template, from the template's annotation.
     pub revision: String,

@@ -7,6 +7,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use crema_crds::{
     CremaClusterSpec, Validated, names,
+    spec::ReadLevel,
     validated::{Raft, Storage},
 };
 use serde_json::json;
@@ -59,18 +60,27 @@ fn toml(spec: &Validated, identity: &Identity) -> String {
     if let Some(bytes) = spec.cache.max_memory_bytes {
         node += &format!("max_memory = {bytes}\n");
     }
-    let door = |(_, port): (&str, u16)| format!("\"0.0.0.0:{port}\"");
-    let (peers, resp, http) = (door(names::PEER_PORT), door(names::RESP_PORT), door(names::HTTP_PORT));
     let tables = [
         ("node", node),
         ("cluster", format!("discovery = \"dns:{}:{peer}\"\nshards = {}\n", identity.domain(), spec.shards)),
-        ("doors", format!("peer_addr = {peers}\nresp_addr = {resp}\nhttp_addr = {http}\n")),
+        ("doors", doors(spec.read_level)),
         ("raft", raft(spec.raft)),
         ("storage", storage(&spec.storage)),
         ("log", format!("log = \"{}\"\nlog_format = \"json\"\n", spec.log_level)),
     ];
     let filled = tables.into_iter().filter(|(_, lines)| !lines.is_empty());
     filled.map(|(name, lines)| format!("[{name}]\n{lines}")).collect::<Vec<_>>().join("\n")
+}
+
+fn doors(reads: ReadLevel) -> String {
+    let door = |name: &str, (_, port): (&str, u16)| format!("{name} = \"0.0.0.0:{port}\"\n");
+    let ports = [("peer_addr", names::PEER_PORT), ("resp_addr", names::RESP_PORT), ("http_addr", names::HTTP_PORT)];
+    let mut lines: String = ports.into_iter().map(|(name, port)| door(name, port)).collect();
+    match reads {
+        ReadLevel::Linearizable => {}
+        ReadLevel::Local => lines += "read_level = \"local\"\n",
+    }
+    lines
 }
 
 /// Only what differs from the node's own defaults.

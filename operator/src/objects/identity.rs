@@ -68,7 +68,7 @@ impl Identity {
         format!("{}-token", self.name)
     }
 
-    /// What selects the cache pods, and only those.
+    /// What selects the cache pods, and only those. The labels of volume claims, too: they are the same for life.
     #[must_use]
     pub fn selector(&self) -> Value {
         json!({

@@ -20,6 +20,9 @@ const USER: u32 = 65_532;
 /// Beyond [`SHUTDOWN`]: the kubelet's own steps.
 const GRACE_S: u64 = 15;
 
+/// The file in the volume of the zone.
+const ZONE_FILE: &str = "zone";
+
 /// The template of the pods.
 pub(super) fn template(spec: &Validated, identity: &Identity) -> Value {
     let mut labels = json!(spec.pod.labels);
@@ -33,7 +36,7 @@ fn pod(spec: &Validated, identity: &Identity) -> Value {
     let mut containers = vec![container(spec, identity)];
     containers.extend(spec.pod.sidecars.iter().cloned().map(Value::Object));
     let settings = config::settings(spec, identity).name;
-    let mut volumes = vec![json!({ "name": names::CONFIG_VOLUME, "configMap": { "name": settings } })];
+    let mut volumes = vec![json!({ "name": names::CONFIG_VOLUME, "configMap": { "name": settings } }), zone()];
     volumes.extend(spec.pod.volumes.iter().cloned().map(Value::Object));
     let mut pod = json!({
         "serviceAccountName": identity.main(),
@@ -53,6 +56,12 @@ fn pod(spec: &Validated, identity: &Identity) -> Value {
     pod
 }
 
+/// The pod's zone, as a file that follows: the annotation comes when the machine is known, and no variable would follow.
+fn zone() -> Value {
+    let field = json!({ "fieldPath": format!("metadata.annotations['{ZONE}']") });
+    json!({ "name": names::ZONE_VOLUME, "downwardAPI": { "items": [{ "path": ZONE_FILE, "fieldRef": field }] } })
+}
+
 fn container(spec: &Validated, identity: &Identity) -> Value {
     let Image { name: image, pull_policy, pull_secrets: _ } = &spec.image;
     let mut container = json!({
@@ -61,6 +70,8 @@ fn container(spec: &Validated, identity: &Identity) -> Value {
         "args": ["start", "--config", format!("{}/{CONFIG_FILE}", names::CONFIG_DIR)],
         "env": env(&spec.pod, identity),
         "ports": names::PORTS.map(|(name, number)| json!({ "name": name, "containerPort": number, "protocol": "TCP" })),
+        // A large log takes a while to open, and nothing answers meanwhile.
+        "startupProbe": probe("/livez", 2, 150),
         "livenessProbe": probe("/livez", 10, 6),
         "readinessProbe": probe("/readyz", 2, 2),
         "volumeMounts": mounts(spec),
@@ -85,16 +96,16 @@ fn container(spec: &Validated, identity: &Identity) -> Value {
 /// one of these.
 fn env(pod: &Pod, identity: &Identity) -> Value {
     let field = |name: &str, path: &str| json!({ "name": name, "valueFrom": { "fieldRef": { "fieldPath": path } } });
-    let zone = format!("metadata.annotations['{ZONE}']");
+    let zone = format!("{}/{ZONE_FILE}", names::ZONE_DIR);
     let address = format!("$({}).{}:{}", names::POD_NAME_ENV, identity.domain(), names::PEER_PORT.1);
     let token = json!({ "secretKeyRef": { "name": identity.token_secret(), "key": TOKEN_KEY } });
     let mut env = vec![
         field(names::POD_NAME_ENV, "metadata.name"),
-        // The node's number is the pod's ordinal and 1; it takes the name of the pod as well.
+        // A node takes the name of its pod for its number: the ordinal and 1.
         field("CREMA_NODE_ID", "metadata.name"),
         json!({ "name": "CREMA_ADVERTISE_ADDR", "value": address }),
         field("CREMA_HOST_NAME", "spec.nodeName"),
-        field("CREMA_ZONE", &zone),
+        json!({ "name": "CREMA_ZONE_FILE", "value": zone }),
         json!({ "name": "CREMA_CLUSTER_TOKEN", "valueFrom": token }),
     ];
     env.extend(pod.env.iter().cloned().map(Value::Object));
@@ -102,7 +113,9 @@ fn env(pod: &Pod, identity: &Identity) -> Value {
 }
 
 fn mounts(spec: &Validated) -> Value {
-    let mut mounts = vec![json!({ "name": names::CONFIG_VOLUME, "mountPath": names::CONFIG_DIR, "readOnly": true })];
+    let read_only = |name: &str, dir: &str| json!({ "name": name, "mountPath": dir, "readOnly": true });
+    let mut mounts =
+        vec![read_only(names::CONFIG_VOLUME, names::CONFIG_DIR), read_only(names::ZONE_VOLUME, names::ZONE_DIR)];
     match spec.storage {
         Storage::Memory => {}
         Storage::RocksDb(_) => mounts.push(json!({ "name": names::DATA_VOLUME, "mountPath": names::DATA_DIR })),

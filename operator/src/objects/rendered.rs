@@ -75,7 +75,9 @@ impl Kind {
     pub fn versions(self) -> &'static [&'static str] {
         match self {
             Self::PodDisruptionBudget => &["v1", "v1beta1"],
-            Self::ServiceAccount | Self::ConfigMap | Self::Service | Self::StatefulSet | Self::ServiceMonitor => &["v1"],
+            Self::ServiceAccount | Self::ConfigMap | Self::Service | Self::StatefulSet | Self::ServiceMonitor => {
+                &["v1"]
+            }
         }
     }
 
@@ -98,7 +100,7 @@ pub struct Rendered {
     pub name: String,
     /// All of it but `apiVersion`, which depends on the server, and `kind`.
     pub body: Value,
-    /// Sums up the body; in its annotation [`HASH`], too. Scale and budget are not in it.
+    /// Sums up the body as a spec alone gives it; in its annotation [`HASH`], too. What the methods below say is not in it.
     pub hash: String,
 }
 
@@ -137,6 +139,17 @@ impl Rendered {
         self.body["spec"]["replicas"] = replicas.into();
         if let Some(rolling) = self.body.pointer_mut("/spec/updateStrategy/rollingUpdate") {
             rolling["partition"] = partition.into();
+        }
+        self
+    }
+
+    /// The StatefulSet with the claim size that the one which exists has, as that writes it: a claim template can't be
+    /// changed, so a new pod template must not wait for the volumes to have grown.
+    #[must_use]
+    pub fn with_claim_size(mut self, size: &str) -> Self {
+        assert_eq!(self.kind, Kind::StatefulSet, "only a StatefulSet has a claim template");
+        if let Some(storage) = self.body.pointer_mut("/spec/volumeClaimTemplates/0/spec/resources/requests/storage") {
+            *storage = size.into();
         }
         self
     }

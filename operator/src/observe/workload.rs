@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crema_crds::{Amount, names};
+use crema_crds::{Amount, names, spec::UpdateKind};
 use k8s_openapi::{
     api::{
         apps::v1::StatefulSet,
@@ -13,22 +13,18 @@ use k8s_openapi::{
 use kube::api::ObjectMeta;
 
 use crate::{
-    labels,
     model::{ClaimView, Control, Live, NodeView, Ordinal, PodState, PodView, StatefulSetView},
+    objects,
 };
 
 /// The label that says which machine a volume is on.
-const HOSTNAME: &str = "kubernetes.io/hostname";
+pub(super) const HOSTNAME: &str = "kubernetes.io/hostname";
 /// The labels that say which zone a machine is in, the older one last.
 const ZONES: [&str; 2] = ["topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone"];
 
 /// What changes of an object are bound to; `None` for what the API server never gives.
 pub(super) fn live(meta: &ObjectMeta) -> Option<Live> {
-    Some(Live {
-        name: meta.name.clone()?,
-        uid: meta.uid.clone()?,
-        resource_version: meta.resource_version.clone()?,
-    })
+    Some(Live { name: meta.name.clone()?, uid: meta.uid.clone()?, resource_version: meta.resource_version.clone()? })
 }
 
 /// Who controls an object, where this uid is us.
@@ -50,7 +46,7 @@ pub(super) fn ordinal(name: &str, prefix: &str) -> Option<Ordinal> {
 
 /// The StatefulSet.
 pub(super) fn stateful_set(sts: &StatefulSet, cluster_uid: &str) -> Option<StatefulSetView> {
-    let spec = sts.spec.as_ref()?;
+    let spec = &sts.spec;
     let rolling = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
     let template = spec.template.metadata.as_ref().and_then(|meta| meta.annotations.as_ref());
     let claim = spec.volume_claim_templates.iter().flatten().find_map(|claim| claim.spec.as_ref());
@@ -60,11 +56,19 @@ pub(super) fn stateful_set(sts: &StatefulSet, cluster_uid: &str) -> Option<State
         control: control(&sts.metadata, Some(cluster_uid)),
         deleting: sts.metadata.deletion_timestamp.is_some(),
         replicas: count(spec.replicas.unwrap_or(1)),
+        update: update_kind(spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref())),
         partition: count(rolling.and_then(|rolling| rolling.partition).unwrap_or(0)),
-        revision: annotation(template, labels::REVISION),
+        revision: annotation(template, objects::REVISION),
         settled: is_settled(sts),
         claim_bytes: requested.map(bytes),
     })
+}
+
+fn update_kind(strategy: Option<&str>) -> UpdateKind {
+    match strategy {
+        Some("OnDelete") => UpdateKind::Manual,
+        Some(_) | None => UpdateKind::Rolling,
+    }
 }
 
 /// Its controller has seen this generation, and makes every pod from this template.
@@ -91,7 +95,7 @@ pub(super) fn pod(pod: &Pod, sts_name: &str, sts_uid: Option<&str>) -> Option<Po
         state: pod_state(pod),
         since_ms: since_ms(pod),
         machine: spec.and_then(|spec| spec.node_name.clone()).filter(|name| !name.is_empty()),
-        revision: annotation(pod.metadata.annotations.as_ref(), labels::REVISION),
+        revision: annotation(pod.metadata.annotations.as_ref(), objects::REVISION),
         config,
     })
 }
@@ -121,8 +125,8 @@ fn container_state(container: &ContainerStatus, ready: bool) -> PodState {
         let parts: Vec<&str> = [reason, message].into_iter().filter_map(|text| text.as_deref()).collect();
         if parts.is_empty() { "no reason is given".to_owned() } else { parts.join(": ") }
     };
-    let ran = container.restart_count > 0
-        || container.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
+    let ran =
+        container.restart_count > 0 || container.last_state.as_ref().is_some_and(|last| last.terminated.is_some());
     match &container.state {
         Some(state) if state.running.is_some() => {
             if ready {
@@ -132,11 +136,9 @@ fn container_state(container: &ContainerStatus, ready: bool) -> PodState {
             }
         }
         Some(state) => match (&state.terminated, &state.waiting) {
-            (Some(ended), _) => PodState::Stopped(format!(
-                "exit code {} ({})",
-                ended.exit_code,
-                words(&ended.reason, &ended.message)
-            )),
+            (Some(ended), _) => {
+                PodState::Stopped(format!("exit code {} ({})", ended.exit_code, words(&ended.reason, &ended.message)))
+            }
             (None, Some(waiting)) if ran => PodState::Stopped(words(&waiting.reason, &waiting.message)),
             (None, Some(waiting)) => PodState::Pending(words(&waiting.reason, &waiting.message)),
             (None, None) => PodState::Pending("its container waits".to_owned()),
@@ -196,7 +198,8 @@ pub(super) fn claim(
 pub(super) fn pinned_to(volume: &PersistentVolume) -> Option<String> {
     let affinity = volume.spec.as_ref()?.node_affinity.as_ref()?.required.as_ref()?;
     let [term] = affinity.node_selector_terms.as_slice() else { return None };
-    let hosts = term.match_expressions.iter().flatten().find(|needs| needs.key == HOSTNAME && needs.operator == "In")?;
+    let hosts =
+        term.match_expressions.iter().flatten().find(|needs| needs.key == HOSTNAME && needs.operator == "In")?;
     match hosts.values.as_deref()? {
         [one] => Some(one.clone()),
         _ => None,

@@ -7,7 +7,8 @@ use crema_crds::spec::Eviction;
 
 use crate::model::{ClusterUid, Formation, Group, Incarnation, Live, MapVersion, Memory, NodeId, Step};
 
-/// One idempotent step. `apply` does them in order and stops the pass at the first disruptive one that fails.
+/// One idempotent step. `apply` does them in order. When one fails that [others rest on](Action::ends_pass), it does none
+/// after it; when another fails, it says so and goes on.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Server-side apply of everything but the StatefulSet: accounts, services, settings, budget, monitors.
@@ -26,6 +27,8 @@ pub enum Action {
         sts: Live,
         /// The revision of the new template.
         revision: String,
+        /// Its replicas, as they are: how many pods there should be is not for a template to say.
+        replicas: u32,
         /// The partition, equal to the replicas.
         partition: u32,
     },
@@ -200,6 +203,41 @@ impl Action {
             | Self::DeleteConfig { .. } => false,
         }
     }
+
+    /// Whether nothing after it may be done when it fails: those steps rest on what it writes, or it is the disruptive one.
+    #[must_use]
+    pub fn ends_pass(&self) -> bool {
+        self.is_disruptive() || matches!(self, Self::Remember { .. } | Self::Init { .. })
+    }
+
+    /// Whether it changes the StatefulSet: a second change in one pass would meet another version of it.
+    #[must_use]
+    pub fn changes_stateful_set(&self) -> bool {
+        match self {
+            Self::CreateStatefulSet { .. }
+            | Self::ApplyTemplate { .. }
+            | Self::PatchReplicas { .. }
+            | Self::PatchPartition { .. }
+            | Self::OrphanStatefulSet { .. } => true,
+            Self::ApplyObjects { .. }
+            | Self::Remember { .. }
+            | Self::Init { .. }
+            | Self::Drain { .. }
+            | Self::Undrain { .. }
+            | Self::Remove { .. }
+            | Self::MarkDown { .. }
+            | Self::TransferLeaders { .. }
+            | Self::ResetShards { .. }
+            | Self::UpdateSettings { .. }
+            | Self::PauseMigrations
+            | Self::ResumeMigrations
+            | Self::DeletePod { .. }
+            | Self::GrowClaim { .. }
+            | Self::OwnClaim { .. }
+            | Self::DeleteClaim { .. }
+            | Self::DeleteConfig { .. } => false,
+        }
+    }
 }
 
 impl fmt::Display for Action {
@@ -207,8 +245,8 @@ impl fmt::Display for Action {
         match self {
             Self::ApplyObjects { max_unavailable } => write!(f, "apply objects, budget {max_unavailable}"),
             Self::CreateStatefulSet { replicas } => write!(f, "create the StatefulSet with {replicas} replicas"),
-            Self::ApplyTemplate { revision, partition, .. } => {
-                write!(f, "apply template {revision} with partition {partition}")
+            Self::ApplyTemplate { revision, replicas, partition, .. } => {
+                write!(f, "apply template {revision} with {replicas} replicas, partition {partition}")
             }
             Self::PatchReplicas { replicas, partition, .. } => {
                 write!(f, "patch replicas to {replicas}, partition to {partition}")

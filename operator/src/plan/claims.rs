@@ -3,6 +3,8 @@
 //! There is one mechanism on all versions of Kubernetes: a claim that is to go with the cluster has the CremaCluster for an
 //! owner, a claim that is to stay has none.
 
+use crema_crds::spec::UpdateKind;
+
 use super::{Action, Draft, Reason, Scene, Severity};
 use crate::model::{ClaimView, MapView, MemberState, StatefulSetView, Storage};
 
@@ -18,9 +20,6 @@ pub(super) fn retention(scene: &Scene<'_>, draft: &mut Draft) {
 /// Claims of pods that were scaled away, one in each pass.
 pub(super) fn scaled(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) {
     let Storage::Disk { delete_when_scaled: true, .. } = scene.intent.storage else { return };
-    if draft.is_taken() {
-        return;
-    }
     let kept = sts.replicas.max(scene.intent.replicas);
     let beyond = scene.seen.claims.iter().filter(|claim| claim.ordinal.0 >= kept && !claim.terminating);
     let spent = beyond.filter(|claim| !scene.seen.pods.iter().any(|pod| pod.ordinal == claim.ordinal));
@@ -67,7 +66,11 @@ pub(super) fn growth(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dr
 fn is_quiet(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) -> bool {
     let scaled =
         sts.replicas == scene.intent.replicas && !map.present().any(|(node, _)| node.is_beyond(sts.replicas));
-    let rolled = sts.partition == sts.replicas && scene.pods().all(|pod| pod.revision == sts.revision);
+    let at_rest = match sts.update {
+        UpdateKind::Rolling => sts.partition == sts.replicas,
+        UpdateKind::Manual => true,
+    };
+    let rolled = at_rest && scene.pods().all(|pod| pod.revision == sts.revision);
     let quiet = scaled && rolled && scene.troubles(sts, None).is_empty();
     if !quiet {
         draft.wait("all pods to be ready and up to date, before the StatefulSet is made anew for larger claims");

@@ -20,6 +20,8 @@ impl Draft {
     /// Adds a step that disturbs nobody.
     pub(super) fn act(&mut self, action: Action) {
         assert!(!action.is_disruptive(), "disturbs somebody: {action}");
+        let written = matches!(action, Action::Remember { .. }) && self.remembers();
+        assert!(!written, "a second write of the memory: {action}");
         self.actions.push(action);
     }
 
@@ -61,6 +63,11 @@ impl Draft {
             | Action::DeleteClaim { .. }
             | Action::DeleteConfig { .. } => false,
         })
+    }
+
+    /// Whether a step of this pass changes the StatefulSet.
+    pub(super) fn changes_stateful_set(&self) -> bool {
+        self.actions.iter().any(Action::changes_stateful_set)
     }
 
     /// Whether this pass writes the memory: what relies on it comes in the same pass or later, never a second write.

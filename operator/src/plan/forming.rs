@@ -5,31 +5,64 @@
 
 use std::collections::BTreeSet;
 
-use super::{Action, Draft, Reason, Scene, Severity, quorum, workload};
-use crate::model::{Answer, ClusterUid, Formation, Incarnation, MapView, Memory, NodeId, Ordinal, StatefulSetView};
+use super::{Action, Draft, Reason, Scene, Severity, quorum, repair, workload};
+use crate::model::{
+    Answer, ClusterUid, Formation, Incarnation, MapView, Memory, NodeId, Ordinal, PodState, StatefulSetView, Storage,
+};
 
-/// The map of the cluster if it is formed and a majority stands behind it; otherwise the step towards that.
-pub(super) fn stage<'a>(scene: &Scene<'a>, sts: &StatefulSetView, draft: &mut Draft) -> Option<&'a MapView> {
-    match &scene.seen.memory.formation {
-        Formation::Unknown => unknown(scene, sts, draft),
+/// How far the forming is, by what the pods say.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Stage<'a> {
+    /// There is a cluster, and a majority of its meta group stands behind this map.
+    Formed(&'a MapView),
+    /// There is none yet, or nobody speaks for it.
+    Waiting,
+    /// Nothing may be done before a person has decided.
+    Stopped,
+}
+
+/// The cluster if it is formed; otherwise the step towards that.
+pub(super) fn stage<'a>(scene: &Scene<'a>, sts: &StatefulSetView, draft: &mut Draft) -> Stage<'a> {
+    let (found, memory) = (found(scene), &scene.seen.memory.formation);
+    let mut all = found.clone();
+    match memory {
+        Formation::Unknown => {}
+        Formation::Forming { id, replaces } => {
+            all.retain(|uid| Some(*uid) != replaces.as_ref());
+            // Until somebody belongs to it there is no cluster of this id.
+            if !all.is_empty() {
+                all.insert(id);
+            }
+        }
+        Formation::Formed { id } => _ = all.insert(id),
+    }
+    if all.len() > 1 {
+        two_clusters(&all, draft);
+        return Stage::Stopped;
+    }
+    match memory {
+        Formation::Unknown => unknown(scene, sts, &found, draft),
         Formation::Forming { id, replaces } => forming(scene, sts, id, replaces.as_ref(), draft),
         Formation::Formed { id } => return formed(scene, sts, id, draft),
     }
-    None
+    Stage::Waiting
 }
 
-fn unknown(scene: &Scene<'_>, sts: &StatefulSetView, draft: &mut Draft) {
+fn unknown(scene: &Scene<'_>, sts: &StatefulSetView, found: &BTreeSet<&ClusterUid>, draft: &mut Draft) {
     draft.progress(Reason::Forming, "no cluster is formed yet, or one is looked for");
-    let found = found(scene);
-    if found.len() > 1 {
-        return two_clusters(&found, draft);
-    }
-    if found.is_empty() && sts.replicas != scene.intent.replicas && resize(scene, sts, draft) {
+    let other_size = sts.replicas != scene.intent.replicas && !draft.changes_stateful_set();
+    if found.is_empty() && other_size && resize(scene, sts, draft) {
         return;
     }
-    let silent = silent(scene, sts);
+    let known = found.first().and_then(|id| confirmed(scene, id));
+    // A member that the cluster knows, on a machine that is lost: it can't answer before it is repaired.
+    let excused = |ordinal: Ordinal| {
+        known.is_some_and(|map| map.members.contains_key(&ordinal.node())) && repair::is_overdue(scene, ordinal)
+    };
+    let silent: Vec<(Ordinal, String)> =
+        silent(scene, sts).into_iter().filter(|(ordinal, _)| !excused(*ordinal)).collect();
     if !silent.is_empty() {
-        return silent.into_iter().for_each(|who| draft.wait(who));
+        return silent.into_iter().for_each(|(_, who)| draft.wait(who));
     }
     match found.first() {
         Some(id) => adopt(scene, id, draft),
@@ -78,11 +111,6 @@ fn forming(
     draft: &mut Draft,
 ) {
     draft.progress(Reason::Forming, format!("cluster {id} is being formed"));
-    let others: BTreeSet<&ClusterUid> = found(scene).into_iter().filter(|uid| Some(*uid) != replaces).collect();
-    if others.iter().any(|uid| *uid != id) {
-        let all = others.into_iter().chain([id]).collect();
-        return two_clusters(&all, draft);
-    }
     if confirmed(scene, id).is_some() {
         draft.note(Severity::Normal, Reason::Forming, format!("cluster {id} is formed"));
         return remember(scene, Formation::Formed { id: id.clone() }, draft);
@@ -97,7 +125,7 @@ fn forming(
     }
     let silent = silent(scene, sts);
     if !silent.is_empty() {
-        return silent.into_iter().for_each(|who| draft.wait(who));
+        return silent.into_iter().for_each(|(_, who)| draft.wait(who));
     }
     draft.wait(format!("the members of cluster {id} to confirm it"));
     draft.act(Action::Init { uid: id.clone(), members: lives(scene, sts) });
@@ -109,28 +137,35 @@ fn empty_one(scene: &Scene<'_>, sts: &StatefulSetView, old: &ClusterUid, draft: 
     let Some(pod) = (0..sts.replicas).map(Ordinal).filter(of_old).find_map(|ordinal| scene.pod(ordinal)) else {
         return false;
     };
+    if pod.state == PodState::Terminating {
+        draft.wait(format!("pod {} to end", pod.ordinal));
+        return true;
+    }
+    // A volume would bring it back as it was, again and again.
+    if matches!(scene.intent.storage, Storage::Disk { .. }) {
+        let message = format!("the volume of pod {} is of cluster {old}, which is lost", pod.ordinal);
+        draft.ail(Reason::TwoClusters, message.clone());
+        draft.wait(format!("a person: {message}"));
+        return true;
+    }
     let message = format!("pod {} is of cluster {old}, which is lost: it starts anew", pod.live.name);
     draft.disrupt(Action::DeletePod { pod: pod.live.clone(), at_once: false }, Reason::QuorumLost, message);
     true
 }
 
-fn formed<'a>(scene: &Scene<'a>, sts: &StatefulSetView, id: &ClusterUid, draft: &mut Draft) -> Option<&'a MapView> {
-    let mut all = found(scene);
-    all.insert(id);
-    if all.len() > 1 {
-        two_clusters(&all, draft);
-        return None;
+fn formed<'a>(scene: &Scene<'a>, sts: &StatefulSetView, id: &ClusterUid, draft: &mut Draft) -> Stage<'a> {
+    if let Some(map) = confirmed(scene, id) {
+        return Stage::Formed(map);
     }
-    let map = confirmed(scene, id);
-    if map.is_none() && !quorum::meta(scene, sts, id, draft) {
+    if !quorum::meta(scene, sts, id, draft) {
         draft.wait(format!("a majority of the meta group of cluster {id} to answer"));
         scene.troubles(sts, None).into_iter().for_each(|trouble| draft.wait(trouble));
     }
-    map
+    Stage::Waiting
 }
 
 /// Clusters that pods say they belong to.
-fn found<'a>(scene: &Scene<'a>) -> BTreeSet<&'a ClusterUid> {
+pub(super) fn found<'a>(scene: &Scene<'a>) -> BTreeSet<&'a ClusterUid> {
     let answers = scene.seen.cluster.pods.values();
     answers
         .filter_map(|answer| match answer {
@@ -141,15 +176,14 @@ fn found<'a>(scene: &Scene<'a>) -> BTreeSet<&'a ClusterUid> {
 }
 
 /// Pods that have not said whether they belong to a cluster.
-fn silent(scene: &Scene<'_>, sts: &StatefulSetView) -> Vec<String> {
+fn silent(scene: &Scene<'_>, sts: &StatefulSetView) -> Vec<(Ordinal, String)> {
     let expected = (0..sts.replicas).map(Ordinal);
+    let why = |ordinal: Ordinal, why: String| (ordinal, scene.trouble(ordinal).unwrap_or(why));
     expected
         .filter_map(|ordinal| match scene.answer(ordinal.node()) {
             Some(Answer::Empty { .. } | Answer::Member { .. }) => None,
-            Some(Answer::Silent { reason }) => {
-                Some(scene.trouble(ordinal).unwrap_or_else(|| format!("pod {ordinal} to answer: {reason}")))
-            }
-            None => Some(scene.trouble(ordinal).unwrap_or_else(|| format!("pod {ordinal} to answer"))),
+            Some(Answer::Silent { reason }) => Some(why(ordinal, format!("pod {ordinal} to answer: {reason}"))),
+            None => Some(why(ordinal, format!("pod {ordinal} to answer"))),
         })
         .collect()
 }

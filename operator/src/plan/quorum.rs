@@ -3,9 +3,11 @@
 //! Nothing is given up without proof: the member reports another life, its process has ended in memory mode, or its machine
 //! is gone with what was on it. Silence is no proof.
 
+use std::collections::BTreeSet;
+
 use crema_crds::spec::QuorumLoss;
 
-use super::{Action, Draft, Reason, Scene, Severity, action::named, forming::remember, scene::majority};
+use super::{Action, Draft, Reason, Scene, Severity, action::named, forming::remember, scene::majority, workload};
 use crate::model::{
     Answer, ClusterUid, Formation, Group, GroupView, Incarnation, MapView, NodeId, Ordinal, StatefulSetView, Storage,
 };
@@ -49,6 +51,14 @@ pub(super) fn meta(scene: &Scene<'_>, sts: &StatefulSetView, id: &ClusterUid, dr
     }
     let message = format!("cluster {id} lost the majority of its meta group for good");
     draft.ail(Reason::QuorumLost, message.clone());
+    // A map that is newer than any that was seen may name other voters: whoever could have it is heard, or proved dead.
+    let unheard = unheard(scene, sts, id);
+    if !unheard.is_empty() {
+        let names: Vec<String> = unheard.iter().map(NodeId::to_string).collect();
+        draft
+            .wait(format!("word from node {}, or proof of its end: {message}, as far as is known", names.join(", ")));
+        return false;
+    }
     match (scene.intent.quorum_loss, scene.intent.storage, holds_nothing(scene, sts)) {
         (QuorumLoss::Wait, ..) => {
             draft.wait(format!("a person: {message}, and spec.quorumLoss is wait"));
@@ -71,6 +81,24 @@ pub(super) fn meta(scene: &Scene<'_>, sts: &StatefulSetView, id: &ClusterUid, dr
     }
 }
 
+/// Pods and members that were not heard and may live.
+fn unheard(scene: &Scene<'_>, sts: &StatefulSetView, id: &ClusterUid) -> Vec<NodeId> {
+    let map = scene.seen.cluster.map.as_ref().filter(|map| map.uid == *id);
+    let expected = (0..sts.replicas).map(|ordinal| Ordinal(ordinal).node());
+    let pods = scene.pods().map(|pod| pod.ordinal.node());
+    let members = map.into_iter().flat_map(|map| map.present()).map(|(node, _)| node);
+    let all: BTreeSet<NodeId> = expected.chain(pods).chain(members).collect();
+    let may_live = |node: &NodeId| {
+        let member = map.and_then(|map| Some((map, map.members.get(node)?)));
+        scene.life(*node).is_none()
+            && match member {
+                Some((map, member)) => !scene.is_dead(map, *node, &member.incarnation),
+                None => scene.pod_of(*node).is_some_and(|pod| !workload::is_idle(&pod.state)),
+            }
+    };
+    all.into_iter().filter(may_live).collect()
+}
+
 fn is_meta_lost(scene: &Scene<'_>, sts: &StatefulSetView, id: &ClusterUid) -> bool {
     // Members of a cluster that is still being formed may be empty because they were not told yet.
     let forming = matches!(scene.seen.memory.formation, Formation::Forming { .. });
@@ -88,7 +116,12 @@ fn holds_nothing(scene: &Scene<'_>, sts: &StatefulSetView) -> bool {
 
 fn is_lost(scene: &Scene<'_>, map: &MapView, group: &GroupView) -> bool {
     let alive = group.voters.len() - proved(scene, map, group).count();
-    !group.voters.is_empty() && alive < majority(group)
+    // Who leads has a majority that answers, whatever the map says of its voters.
+    let led = group.leader.is_some_and(|leader| {
+        let voter = group.voters.iter().find(|voter| voter.node == leader);
+        voter.is_none_or(|voter| !scene.is_dead(map, leader, &voter.incarnation))
+    });
+    !group.voters.is_empty() && alive < majority(group) && !led
 }
 
 /// Voters whose life is proved dead.

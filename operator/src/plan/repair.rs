@@ -31,29 +31,57 @@ pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dra
 }
 
 fn replace_pod(scene: &Scene<'_>, map: &MapView, pod: &PodView, draft: &mut Draft) {
-    let Some(machine) = pod.machine.as_deref() else { return };
-    let (since_ms, how) = match scene.machine(machine) {
-        Machine::Fine => return,
-        Machine::NotReady { since_ms } => (since_ms, "is not ready"),
-        Machine::Gone => (pod.since_ms, "is gone"),
-    };
+    let Some(loss) = loss(scene, pod) else { return };
+    let Loss { machine, how, left_ms } = loss;
     let lost = format!("machine {machine} of pod {} {how}", pod.live.name);
     draft.ail(Reason::MachineLost, lost.clone());
     if is_alive(scene, map, pod.ordinal.node()) {
         return draft.wait(format!("machine {machine}, which {how}, though the node in pod {} answers", pod.ordinal));
     }
-    let Some(after_ms) = scene.intent.repair.after_ms else {
-        return draft.wait(format!("a person: {lost}, and spec.repair.after is 0"));
+    match left_ms {
+        None if scene.intent.repair.after_ms.is_none() => {
+            draft.wait(format!("a person: {lost}, and spec.repair.after is 0s"));
+        }
+        None => draft.wait(format!("Kubernetes to notice that pod {} is lost: {lost}", pod.ordinal)),
+        Some(0) => {
+            if condemn(scene, map, pod.ordinal.node(), draft) {
+                draft.progress(Reason::Repairing, lost.clone());
+                let message = format!("{lost}: the pod starts elsewhere");
+                draft.disrupt(delete(&pod.live, true), Reason::Repairing, message);
+            }
+        }
+        Some(left_ms) => {
+            draft.wait(format!("machine {machine}, which {how}, for at most {} s more", left_ms.div_ceil(1000)));
+        }
+    }
+}
+
+/// What is known of the loss of a pod's machine.
+struct Loss<'a> {
+    machine: &'a str,
+    how: &'static str,
+    /// How long it may last; `None` is without end, or since when is not known.
+    left_ms: Option<u64>,
+}
+
+/// The loss of the machine that a pod is bound to, if it is lost.
+fn loss<'a>(scene: &Scene<'a>, pod: &'a PodView) -> Option<Loss<'a>> {
+    let machine = pod.machine.as_deref()?;
+    let (since_ms, how) = match scene.machine(machine) {
+        Machine::Fine => return None,
+        Machine::NotReady { since_ms } => (Some(since_ms), "is not ready"),
+        // Nobody has said so of its pod yet: since when it is gone is not known.
+        Machine::Gone if pod.state == PodState::Ready => (None, "is gone"),
+        Machine::Gone => (Some(pod.since_ms), "is gone"),
     };
-    let left_ms = since_ms.saturating_add(after_ms).saturating_sub(scene.seen.now_ms);
-    if left_ms > 0 {
-        return draft.wait(format!("machine {machine}, which {how}, for at most {} s more", left_ms.div_ceil(1000)));
-    }
-    if condemn(scene, map, pod.ordinal.node(), draft) {
-        draft.progress(Reason::Repairing, lost.clone());
-        let message = format!("{lost}: the pod starts elsewhere");
-        draft.disrupt(delete(&pod.live, true), Reason::Repairing, message);
-    }
+    let left = |since_ms: u64, after_ms: u64| since_ms.saturating_add(after_ms).saturating_sub(scene.seen.now_ms);
+    let left_ms = since_ms.zip(scene.intent.repair.after_ms).map(|(since_ms, after_ms)| left(since_ms, after_ms));
+    Some(Loss { machine, how, left_ms })
+}
+
+/// Whether the pod of an ordinal is on a machine that was lost for long enough.
+pub(super) fn is_overdue(scene: &Scene<'_>, ordinal: Ordinal) -> bool {
+    scene.pod(ordinal).and_then(|pod| loss(scene, pod)).is_some_and(|loss| loss.left_ms == Some(0))
 }
 
 /// Has a member's life committed as Down. True if it is, or if there is none to condemn.
@@ -93,19 +121,17 @@ fn replace_volume(scene: &Scene<'_>, map: &MapView, pod: &PodView, claim: &Claim
     if !condemn(scene, map, pod.ordinal.node(), draft) {
         return;
     }
-    let lacking = scene.under_replicated(map);
+    let lacking = scene.lacking_without(map, pod.ordinal.node());
     if !lacking.is_empty() {
-        return draft
-            .wait(format!("{} to have every replica elsewhere, before a volume is given up", named(&lacking)));
+        let groups = named(&lacking);
+        return draft.wait(format!("{groups} to have every replica elsewhere, before a volume is given up"));
     }
     draft.progress(Reason::Repairing, what.clone());
     if claim.terminating {
-        // A claim that somebody waits for may stay in use for ever.
-        draft.disrupt(delete(&pod.live, false), Reason::Repairing, format!("{what}: the pod is made anew"));
-    } else {
-        let step = Action::DeleteClaim { claim: claim.live.clone() };
-        draft.disrupt(step, Reason::Repairing, format!("{what}: it is given up, every shard is whole without it"));
+        return draft.wait(format!("claim {} to be gone, before its successor comes", claim.live.name));
     }
+    let step = Action::DeleteClaim { claim: claim.live.clone() };
+    draft.disrupt(step, Reason::Repairing, format!("{what}: it is given up, every shard is whole without it"));
 }
 
 /// A pod that waits for a claim that nobody will make: claims are made with their pods.

@@ -4,76 +4,111 @@
 //! lowers it to the one pod that is to go. A pod that is broken and outdated may go at once if nobody counts on it: so a bad
 //! change stops at its first pod, and can always be taken back.
 
-use std::cmp::Ordering;
-
 use crema_crds::spec::UpdateKind;
 
-use super::{Action, Draft, Reason, Scene, Severity, action::named, workload::is_idle};
+use super::{
+    Action, Draft, Reason, Scene, Severity, action::named, forming::found, scene::takes_part, workload::is_idle,
+};
 use crate::model::{
     Answer, Formation, Group, MapView, MemberState, MemberView, NodeId, Ordinal, PodState, PodView, RollMemory,
-    StatefulSetView, Step,
+    StatefulSetView, Step, Storage,
 };
 
 /// The next step of a roll, or back to rest after the last.
 pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) {
     let outdated = outdated(scene, sts);
     let Some(next) = outdated.first() else { return rest(scene, sts, map, draft) };
-    let updated = (0..sts.replicas).filter(|ordinal| is_updated(scene, sts, Ordinal(*ordinal))).count();
-    let message = format!("{} of {} pods have revision {}", updated, sts.replicas, sts.revision);
+    if sts.update == UpdateKind::Manual {
+        return by_hand(sts, next, draft);
+    }
     if failed(scene, sts, map, draft) {
         return;
     }
-    match sts.partition.cmp(&next.ordinal.0) {
-        Ordering::Less => {
-            draft.progress(Reason::Rolling, message.clone());
-            let say = format!("the partition was below pod {}: pods go one at a time", next.ordinal);
-            partition(sts, next.ordinal.0, say, draft);
-        }
-        Ordering::Equal => {
-            draft.progress(Reason::Rolling, message);
-            draft.wait(format!("pod {} to be replaced", next.ordinal));
-        }
-        Ordering::Greater if is_held(scene, sts, next, draft) => {}
-        Ordering::Greater => {
-            draft.progress(Reason::Rolling, message);
-            if is_due(scene, sts, next, draft) && (is_spare(scene, map, next) || may_go(scene, sts, map, next, draft))
-            {
-                step(scene, sts, next, draft);
-            }
-        }
+    if sts.partition <= next.ordinal.0 {
+        return under_way(scene, sts, next, is_spare(scene, map, next), draft);
     }
+    if is_held(scene, sts, next, draft) {
+        return;
+    }
+    draft.progress(Reason::Rolling, progress(scene, sts));
+    let spare = is_spare(scene, map, next);
+    if is_due(scene, sts, next, spare, draft) && (spare || may_go(scene, sts, map, next, draft)) {
+        step(scene, sts, map, next, spare, draft);
+    }
+}
+
+fn progress(scene: &Scene<'_>, sts: &StatefulSetView) -> String {
+    let updated = (0..sts.replicas).filter(|ordinal| is_updated(scene, sts, Ordinal(*ordinal))).count();
+    format!("{updated} of {} pods have revision {}", sts.replicas, sts.revision)
 }
 
 /// Without a map that a majority stands behind: pods that nobody can count on are replaced all the same, or a change that
 /// broke them all could not be taken back.
 pub(super) fn blind(scene: &Scene<'_>, sts: &StatefulSetView, draft: &mut Draft) {
-    let formed = matches!(scene.seen.memory.formation, Formation::Formed { .. });
     let outdated = outdated(scene, sts);
     let Some(next) = outdated.first() else { return };
-    let empty = match scene.answer(next.ordinal.node()) {
+    let roll = scene.seen.memory.roll.as_ref().filter(|roll| roll.revision == sts.revision);
+    if sts.update == UpdateKind::Manual || matches!(roll.map(|roll| roll.step), Some(Step::Failed { .. })) {
+        return;
+    }
+    // Where no pod was ever ready nor says that it is a member, none that has yet to speak can be one.
+    let formed = match &scene.seen.memory.formation {
+        Formation::Unknown | Formation::Forming { .. } => {
+            !found(scene).is_empty() || scene.pods().any(|pod| pod.state == PodState::Ready)
+        }
+        Formation::Formed { .. } => true,
+    };
+    let idle = match scene.answer(next.ordinal.node()) {
         Some(Answer::Empty { .. }) => true,
         Some(Answer::Silent { .. }) | None => is_idle(&next.state) || (!formed && next.state == PodState::Starting),
         Some(Answer::Member { .. }) => false,
     };
-    match sts.partition.cmp(&next.ordinal.0) {
-        Ordering::Greater if empty && !is_held(scene, sts, next, draft) => {
-            let say = format!("pod {} is replaced: nothing counts on it", next.ordinal);
-            partition(sts, next.ordinal.0, say, draft);
-        }
-        Ordering::Less => partition(sts, next.ordinal.0, "pods go one at a time".to_owned(), draft),
-        Ordering::Greater | Ordering::Equal => {}
+    if sts.partition <= next.ordinal.0 {
+        return under_way(scene, sts, next, idle, draft);
     }
+    if idle && next.state != PodState::Terminating && !is_held(scene, sts, next, draft) {
+        let say = format!("pod {} is replaced: nothing counts on it", next.ordinal);
+        partition(sts, next.ordinal.0, say, draft);
+    }
+}
+
+/// A pod that Kubernetes may replace and has not yet.
+fn under_way(scene: &Scene<'_>, sts: &StatefulSetView, next: &PodView, spare: bool, draft: &mut Draft) {
+    draft.progress(Reason::Rolling, progress(scene, sts));
+    if sts.partition < next.ordinal.0 {
+        let say = format!("the partition was below pod {}: pods go one at a time", next.ordinal);
+        return partition(sts, sts.replicas, say, draft);
+    }
+    // Kubernetes goes no further down while a pod above is not ready, and that one may be waiting for this one.
+    let above = (next.ordinal.0 + 1..sts.replicas).map(Ordinal).find_map(|ordinal| scene.trouble(ordinal));
+    match above {
+        Some(_) if spare && next.state != PodState::Terminating => {
+            let message = format!("pod {} is replaced: nothing counts on it", next.live.name);
+            draft.disrupt(Action::DeletePod { pod: next.live.clone(), at_once: false }, Reason::Rolling, message);
+        }
+        Some(trouble) => draft.wait(trouble),
+        None => draft.wait(format!("pod {} to be replaced", next.ordinal)),
+    }
+}
+
+/// Somebody else deletes the pods, and each returns as it should be.
+fn by_hand(sts: &StatefulSetView, next: &PodView, draft: &mut Draft) {
+    let ordinal = next.ordinal;
+    draft.stuck(Reason::RollHeld, format!("pods up to {ordinal} have yet to get revision {}", sts.revision));
+    draft.wait(format!("a person to delete pod {ordinal}: spec.update.type is Manual"));
 }
 
 /// After the last step: the partition back up, and nothing to remember.
 fn rest(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) {
     let troubles = scene.troubles(sts, None);
-    let quiet = sts.partition == sts.replicas;
+    let quiet = match sts.update {
+        UpdateKind::Rolling => sts.partition >= sts.replicas,
+        UpdateKind::Manual => true,
+    };
     if quiet && scene.seen.memory.roll.is_none() {
         return;
     }
-    let healthy = troubles.is_empty() && is_whole(scene, map);
-    if !healthy && failed(scene, sts, map, draft) {
+    if failed(scene, sts, map, draft) {
         return;
     }
     draft.progress(Reason::Rolling, format!("the last pod gets revision {}", sts.revision));
@@ -86,8 +121,9 @@ fn rest(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Dra
     if !quiet {
         return partition(sts, sts.replicas, "every pod is up to date: the partition is at rest".to_owned(), draft);
     }
-    if !is_whole(scene, map) {
-        return draft.wait(format!("{} to be whole again", named(&scene.under_replicated(map))));
+    let lacking = scene.under_replicated(map);
+    if !lacking.is_empty() {
+        return draft.wait(format!("{} to be whole again", named(&lacking)));
     }
     if !draft.remembers() {
         draft.note(Severity::Normal, Reason::Rolling, format!("every pod has revision {}", sts.revision));
@@ -101,11 +137,15 @@ fn failed(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut D
         return false;
     };
     let (ordinal, since_ms, is_new) = match roll.step {
+        // Given time, or a person's help, it may have come back after all: then every pod may be up to date.
+        Step::Failed { ordinal, .. } if is_back(scene, sts, map, ordinal) && outdated(scene, sts).is_empty() => {
+            return false;
+        }
         Step::Failed { ordinal, since_ms } => (ordinal, since_ms, false),
         Step::At { ordinal, since_ms } => {
             let late = scene.seen.now_ms.saturating_sub(since_ms) > scene.intent.update.progress_deadline_ms;
             let begun = sts.partition <= ordinal.0 || is_updated(scene, sts, ordinal);
-            if !late || !begun || (scene.trouble(ordinal).is_none() && is_whole(scene, map)) {
+            if !late || !begun || ordinal.0 >= sts.replicas || is_back(scene, sts, map, ordinal) {
                 return false;
             }
             (ordinal, since_ms, true)
@@ -123,39 +163,55 @@ fn failed(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut D
     true
 }
 
+/// Whether the pod of a step is what it was, with the new revision: ready, a member, and its voters caught up.
+fn is_back(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, ordinal: Ordinal) -> bool {
+    let takes_its_place = match map.state_of(ordinal.node()) {
+        Some(MemberState::Up | MemberState::Draining) => true,
+        Some(MemberState::Joining | MemberState::Down | MemberState::Removed) | None => false,
+    };
+    let ready = scene.trouble(ordinal).is_none() && is_updated(scene, sts, ordinal);
+    ready && takes_its_place && !scene.holds_unsound(map, ordinal.node())
+}
+
 /// Whether a person holds the roll.
 fn is_held(scene: &Scene<'_>, sts: &StatefulSetView, next: &PodView, draft: &mut Draft) -> bool {
-    let ordinal = next.ordinal;
-    let why = match (scene.intent.update.paused, scene.intent.update.kind) {
-        (true, _) => "spec.update.paused to be taken back".to_owned(),
-        (false, UpdateKind::Rolling) => return false,
-        (false, UpdateKind::Manual) if next.state == PodState::Terminating => return false,
-        (false, UpdateKind::Manual) => format!("a person to delete pod {ordinal}: spec.update.type is Manual"),
-    };
-    draft.stuck(Reason::RollHeld, format!("pods up to {ordinal} have yet to get revision {}", sts.revision));
-    draft.wait(why);
+    if !scene.intent.update.paused {
+        return false;
+    }
+    draft.stuck(Reason::RollHeld, format!("pods up to {} have yet to get revision {}", next.ordinal, sts.revision));
+    draft.wait("spec.update.paused to be taken back");
     true
 }
 
-/// Whether the pod of the last step is back: an unproved revision gets one pod, however broken the next may be.
-fn is_due(scene: &Scene<'_>, sts: &StatefulSetView, next: &PodView, draft: &mut Draft) -> bool {
+/// Whether the pod of the last step is back: an unproved revision gets one pod, however broken the next may be. One that a
+/// ready pod has is proved, and the last pod may be waiting for the next.
+fn is_due(scene: &Scene<'_>, sts: &StatefulSetView, next: &PodView, spare: bool, draft: &mut Draft) -> bool {
     let last = scene.seen.memory.roll.as_ref().filter(|roll| roll.revision == sts.revision);
     let going = last.and_then(|roll| match roll.step {
-        Step::At { ordinal, .. } if ordinal != next.ordinal => scene.trouble(ordinal),
+        Step::At { ordinal, .. } if ordinal != next.ordinal && ordinal.0 < sts.replicas => scene.trouble(ordinal),
         Step::At { .. } | Step::Failed { .. } => None,
     });
-    let due = going.is_none();
+    let proved = || scene.pods().any(|pod| pod.state == PodState::Ready && pod.revision == sts.revision);
+    let due = going.is_none() || (spare && proved());
     going.into_iter().for_each(|trouble| draft.wait(trouble));
     due
 }
 
-/// Broken, and nobody counts on it: no caught-up voter is lost with it. Or a person who is to say so has deleted it.
+/// Broken, and nobody counts on it: no caught-up voter is lost with it.
 fn is_spare(scene: &Scene<'_>, map: &MapView, pod: &PodView) -> bool {
+    let node = pod.ordinal.node();
     match pod.state {
-        PodState::Ready => false,
-        PodState::Terminating => scene.intent.update.kind == UpdateKind::Manual,
-        PodState::Pending(_) | PodState::Starting | PodState::Stopped(_) => {
-            !scene.holds_sound(map, pod.ordinal.node())
+        // One that is going returns as it was.
+        PodState::Ready | PodState::Terminating => false,
+        // What it kept in memory is lost already, and what is on its disk stays there.
+        PodState::Pending(_) | PodState::Stopped(_) => true,
+        PodState::Starting => {
+            let another = scene.life(node).is_some_and(|life| {
+                let known = map.members.get(&node);
+                known.is_none_or(|member| !takes_part(member.state) || member.incarnation != *life)
+            });
+            // Who is silent, or behind, may still be the one that makes a majority.
+            another || (!scene.holds_sound(map, node) && scene.lost_with(map, node).is_empty())
         }
     }
 }
@@ -173,7 +229,10 @@ fn may_go(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, pod: &PodView
         return false;
     }
     let node = pod.ordinal.node();
-    if let Some((other, _)) = map.present().find(|(other, member)| *other != node && is_on_its_way(member)) {
+    if let Some((other, _)) = map.present().find(|(other, member)| {
+        let emptied = *other == node && empties(scene, sts, node);
+        is_on_its_way(member) && !emptied
+    }) {
         draft.wait(format!("node {other} to have come or left"));
         return false;
     }
@@ -215,14 +274,50 @@ fn handed_over(scene: &Scene<'_>, map: &MapView, node: NodeId) -> Vec<(u32, Node
     .collect()
 }
 
-fn step(scene: &Scene<'_>, sts: &StatefulSetView, pod: &PodView, draft: &mut Draft) {
-    let (ordinal, since_ms) = (pod.ordinal, scene.seen.now_ms);
+/// Takes the step of a pod, once it holds nothing that would be lost with its memory.
+fn step(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, pod: &PodView, spare: bool, draft: &mut Draft) {
+    let ordinal = pod.ordinal;
     if draft.remembers() {
         return draft.wait(format!("what was decided to be written, before pod {ordinal} goes"));
     }
-    let roll = RollMemory { revision: sts.revision.clone(), step: Step::At { ordinal, since_ms } };
-    draft.act(remember(scene, Some(roll)));
+    if !spare && is_sole(scene, map, ordinal.node()) {
+        return empty(scene, sts, map, ordinal, draft);
+    }
+    draft.act(remember(scene, Some(at(scene, sts, ordinal))));
     partition(sts, ordinal.0, format!("pod {ordinal} gets revision {}", sts.revision), draft);
+}
+
+/// Whether groups would lose their majority for good if this member began a new life, and others could take its place:
+/// with one replica of each shard, in memory.
+fn is_sole(scene: &Scene<'_>, map: &MapView, node: NodeId) -> bool {
+    let others = map.present().any(|(other, member)| other != node && member.state == MemberState::Up);
+    scene.intent.storage == Storage::Memory && others && !scene.lost_with(map, node).is_empty()
+}
+
+/// Has a member emptied before its pod goes. It comes back in a new life, so the drain needs no end.
+fn empty(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, ordinal: Ordinal, draft: &mut Draft) {
+    let node = ordinal.node();
+    if map.state_of(node) == Some(MemberState::Draining) {
+        draft.wait(format!("node {node} to be empty, before its pod goes"));
+        return map.waiting_on.iter().for_each(|why| draft.wait(why.as_str()));
+    }
+    let message = format!("node {node} is emptied before its pod goes: it holds the only replica of some shards");
+    draft.act(remember(scene, Some(at(scene, sts, ordinal))));
+    draft.disrupt(Action::Drain { nodes: vec![node], expected: map.version }, Reason::Rolling, message);
+}
+
+/// Whether a member is drained for a step of the roll, and stays.
+pub(super) fn empties(scene: &Scene<'_>, sts: &StatefulSetView, node: NodeId) -> bool {
+    let Some(ordinal) = node.ordinal() else { return false };
+    let roll = scene.seen.memory.roll.as_ref().filter(|roll| roll.revision == sts.revision);
+    roll.is_some_and(|roll| match roll.step {
+        Step::At { ordinal: at, .. } => at == ordinal && sts.partition > at.0 && !is_updated(scene, sts, at),
+        Step::Failed { .. } => false,
+    })
+}
+
+fn at(scene: &Scene<'_>, sts: &StatefulSetView, ordinal: Ordinal) -> RollMemory {
+    RollMemory { revision: sts.revision.clone(), step: Step::At { ordinal, since_ms: scene.seen.now_ms } }
 }
 
 fn partition(sts: &StatefulSetView, partition: u32, message: String, draft: &mut Draft) {
@@ -239,10 +334,6 @@ fn outdated<'a>(scene: &Scene<'a>, sts: &StatefulSetView) -> Vec<&'a PodView> {
 
 fn is_updated(scene: &Scene<'_>, sts: &StatefulSetView, ordinal: Ordinal) -> bool {
     scene.pod(ordinal).is_some_and(|pod| pod.revision == sts.revision)
-}
-
-fn is_whole(scene: &Scene<'_>, map: &MapView) -> bool {
-    scene.under_replicated(map).is_empty()
 }
 
 fn remember(scene: &Scene<'_>, roll: Option<RollMemory>) -> Action {

@@ -3,13 +3,13 @@
 //! Down is drain, remove, shrink, one pod after the other from the top. Until its removal is committed a member that is
 //! wanted again stays; after that its pod goes first, and a new one comes with a new life.
 
-use super::{Action, Draft, Reason, Scene};
-use crate::model::{Answer, MapView, MemberState, MemberView, NodeId, Ordinal, StatefulSetView, Step};
+use super::{Action, Draft, Reason, Scene, roll, workload};
+use crate::model::{Answer, MapView, MemberState, MemberView, NodeId, Ordinal, PodState, StatefulSetView, Step};
 
 /// The next step towards the number that is wanted.
 pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) {
     let wanted = scene.intent.replicas;
-    if shrink(scene, sts, map, draft) || cover(scene, sts, map, draft) || stay(scene, map, draft) {
+    if shrink(scene, sts, map, draft) || cover(scene, sts, map, draft) || stay(scene, sts, map, draft) {
         return;
     }
     if forget(scene, sts, map, draft) {
@@ -44,10 +44,8 @@ fn shrink(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut D
 fn is_gone(scene: &Scene<'_>, map: &MapView, ordinal: Ordinal) -> bool {
     let (node, wanted) = (ordinal.node(), ordinal.0 < scene.intent.replicas);
     match map.members.get(&node) {
-        // A pod that is wanted may be a new one that has not joined yet, unless the removal was ours or it says who it is.
-        Some(MemberView { state: MemberState::Removed, incarnation, .. }) => {
-            !wanted || scene.seen.memory.shrink == Some(ordinal) || scene.life(node) == Some(incarnation)
-        }
+        // A pod that is wanted may be a new one that has not joined yet, unless this is the removal that was remembered.
+        Some(MemberView { state: MemberState::Removed, .. }) => !wanted || scene.seen.memory.shrink == Some(ordinal),
         Some(_) => false,
         None => !wanted && !matches!(scene.answer(node), Some(Answer::Member { .. })),
     }
@@ -71,10 +69,9 @@ fn cover(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Dr
 }
 
 /// Members that were to leave and are wanted again.
-fn stay(scene: &Scene<'_>, map: &MapView, draft: &mut Draft) -> bool {
-    let back = map
-        .present()
-        .find(|(node, member)| member.state == MemberState::Draining && !node.is_beyond(scene.intent.replicas));
+fn stay(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) -> bool {
+    let wanted = |node: NodeId| !node.is_beyond(scene.intent.replicas) && !roll::empties(scene, sts, node);
+    let back = map.present().find(|(node, member)| member.state == MemberState::Draining && wanted(*node));
     let Some((node, _)) = back else { return false };
     draft.progress(Reason::Scaling, format!("node {node} stays after all"));
     draft.act(Action::Undrain { node, expected: map.version });
@@ -130,15 +127,15 @@ fn drain(scene: &Scene<'_>, map: &MapView, nodes: Vec<NodeId>, draft: &mut Draft
         draft.stuck(Reason::Refused, message.clone());
         return draft.wait(format!("{needed} nodes that stay: {message}"));
     }
-    let names: Vec<String> = nodes.iter().map(NodeId::to_string).collect();
-    let message = format!("node {} is emptied, to leave", names.join(", "));
+    let names: Vec<String> = nodes.iter().map(|node| format!("node {node}")).collect();
+    let message = format!("emptied, to leave: {}", names.join(", "));
     draft.disrupt(Action::Drain { nodes, expected: map.version }, Reason::Scaling, message);
 }
 
 /// A member that nothing was given yet can only be let in or declared dead.
 fn joining(scene: &Scene<'_>, map: &MapView, node: NodeId, member: &MemberView, draft: &mut Draft) {
     let speaks = matches!(scene.answer(node), Some(Answer::Member { .. }));
-    if speaks || scene.pod_of(node).is_some_and(|pod| !super::workload::is_idle(&pod.state)) {
+    if speaks || scene.pod_of(node).is_some_and(|pod| !workload::is_idle(&pod.state)) {
         return draft.wait(format!("node {node} to have joined, before it leaves"));
     }
     let incarnation = member.incarnation.clone();
@@ -178,6 +175,9 @@ fn settle(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut D
                 draft.wait(scene.trouble(ordinal).unwrap_or_else(|| format!("node {node} to join")));
             }
             Some(MemberState::Removed | MemberState::Down) => {
+                if is_stale(scene, map, ordinal) && restart(scene, ordinal, draft) {
+                    return;
+                }
                 draft.progress(Reason::Repairing, format!("node {node} comes back in a new life"));
                 draft.wait(scene.trouble(ordinal).unwrap_or_else(|| format!("node {node} to join in a new life")));
             }
@@ -187,6 +187,28 @@ fn settle(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut D
     if !map.migrations.is_empty() {
         draft.progress(Reason::Scaling, format!("{} replicas are on the move", map.migrations.len()));
     }
+}
+
+/// Whether a process stays on that left the cluster for good: it ends when its pod does, and never joins again before.
+fn is_stale(scene: &Scene<'_>, map: &MapView, ordinal: Ordinal) -> bool {
+    let node = ordinal.node();
+    let other_life =
+        scene.life(node).is_some_and(|life| map.members.get(&node).is_none_or(|old| old.incarnation != *life));
+    scene.pod(ordinal).is_some_and(|pod| match pod.state {
+        PodState::Starting | PodState::Ready => {
+            let age_ms = scene.seen.now_ms.saturating_sub(pod.since_ms);
+            !other_life && age_ms > scene.intent.update.progress_deadline_ms
+        }
+        PodState::Pending(_) | PodState::Stopped(_) | PodState::Terminating => false,
+    })
+}
+
+fn restart(scene: &Scene<'_>, ordinal: Ordinal, draft: &mut Draft) -> bool {
+    let Some(pod) = scene.pod(ordinal) else { return false };
+    let message = format!("pod {} left the cluster and is wanted again: it starts anew", pod.live.name);
+    draft.progress(Reason::Repairing, message.clone());
+    draft.disrupt(Action::DeletePod { pod: pod.live.clone(), at_once: false }, Reason::Repairing, message);
+    true
 }
 
 /// Nothing of the ordinals from here on is on its way out: a pod that comes must not meet its predecessor.

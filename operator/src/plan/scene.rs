@@ -8,6 +8,9 @@ use crate::model::{
 /// A replica at most this far behind its leader has caught up: less than a batch or two of a busy shard.
 const CAUGHT_UP_ENTRIES: u64 = 256;
 
+/// So many members vote in the meta group at most, as the cache's own planner has it.
+const MAX_META_VOTERS: usize = 5;
+
 /// What is wanted and what was seen.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Scene<'a> {
@@ -90,10 +93,8 @@ impl<'a> Scene<'a> {
     }
 
     fn is_of_map(&self, map: &MapView, voter: &VoterView) -> bool {
-        map.members.get(&voter.node).is_some_and(|member| match member.state {
-            MemberState::Joining | MemberState::Up | MemberState::Draining => member.incarnation == voter.incarnation,
-            MemberState::Down | MemberState::Removed => false,
-        })
+        let member = map.members.get(&voter.node);
+        member.is_some_and(|member| takes_part(member.state) && member.incarnation == voter.incarnation)
     }
 
     /// The voters of a group that would be missed, but for one member's.
@@ -108,14 +109,26 @@ impl<'a> Scene<'a> {
         voters.filter(|voter| voter.node == node).any(|voter| self.is_sound(map, voter))
     }
 
+    /// Whether a member holds a voter that is not sound: it has yet to catch up, or is of an earlier life.
+    pub(super) fn holds_unsound(&self, map: &MapView, node: NodeId) -> bool {
+        let voters = map.groups.values().flat_map(|group| &group.voters);
+        voters.filter(|voter| voter.node == node).any(|voter| !self.is_sound(map, voter))
+    }
+
     /// Groups that have no leader, or fewer caught-up voters than they should.
     pub(super) fn under_replicated(&self, map: &MapView) -> Vec<Group> {
         let lacking = map.groups.iter().filter(|(name, group)| {
-            let wanted = match name {
-                Group::Meta => group.voters.len(),
-                Group::Shard(_) => map.replication_factor as usize,
-            };
-            group.leader.is_none() || self.sound_without(map, group, None) < wanted
+            group.leader.is_none() || self.sound_without(map, group, None) < wanted_voters(map, **name, group)
+        });
+        lacking.map(|(name, _)| *name).collect()
+    }
+
+    /// Groups that would lack a voter which the other members could hold, or their majority, if a member were lost for good.
+    pub(super) fn lacking_without(&self, map: &MapView, node: NodeId) -> Vec<Group> {
+        let others = map.present().filter(|(other, member)| *other != node && takes_part(member.state)).count();
+        let lacking = map.groups.iter().filter(|(name, group)| {
+            let wanted = wanted_voters(map, **name, group).min(others).max(majority(group));
+            group.leader.is_none() || self.sound_without(map, group, Some(node)) < wanted
         });
         lacking.map(|(name, _)| *name).collect()
     }
@@ -143,10 +156,8 @@ impl<'a> Scene<'a> {
         if reports == Some(life) {
             return false;
         }
-        let superseded = map.members.get(&node).is_some_and(|member| match member.state {
-            MemberState::Joining | MemberState::Up | MemberState::Draining => member.incarnation != *life,
-            MemberState::Down | MemberState::Removed => true,
-        });
+        let member = map.members.get(&node);
+        let superseded = member.is_some_and(|member| !takes_part(member.state) || member.incarnation != *life);
         reports.is_some() || superseded || self.is_lost(node)
     }
 
@@ -164,6 +175,32 @@ impl<'a> Scene<'a> {
             }),
         }
     }
+}
+
+/// Whether the life that the map knows of a member may vote.
+pub(super) fn takes_part(state: MemberState) -> bool {
+    match state {
+        MemberState::Joining | MemberState::Up | MemberState::Draining => true,
+        MemberState::Down | MemberState::Removed => false,
+    }
+}
+
+/// How many voters a group should have.
+fn wanted_voters(map: &MapView, name: Group, group: &GroupView) -> usize {
+    match name {
+        Group::Meta => group.voters.len().max(meta_voters(map)),
+        Group::Shard(_) => map.replication_factor as usize,
+    }
+}
+
+/// The largest odd number of voters that the members allow which stay.
+fn meta_voters(map: &MapView) -> usize {
+    let stay = map.present().filter(|(_, member)| match member.state {
+        MemberState::Joining | MemberState::Up => true,
+        MemberState::Draining | MemberState::Down | MemberState::Removed => false,
+    });
+    let most = stay.count().min(MAX_META_VOTERS);
+    if most % 2 == 0 { most.saturating_sub(1) } else { most }
 }
 
 /// How many voters decide for a group.

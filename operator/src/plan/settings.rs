@@ -1,7 +1,9 @@
 //! What all replicas agree on: it goes into the cluster map, and needs no restart.
 
-use super::{Action, Draft, Scene, SettingsChange};
-use crate::model::{MapView, MemberState, SettingsView, StatefulSetView};
+use std::collections::BTreeMap;
+
+use super::{Action, Draft, Scene, SettingsChange, scene::takes_part};
+use crate::model::{Group, MapView, MemberState, NodeId, Settings, SettingsView, StatefulSetView};
 
 /// Last in a pass, and only if the map is not changed otherwise.
 pub(super) fn stage(scene: &Scene<'_>, _: &StatefulSetView, map: &MapView, draft: &mut Draft) {
@@ -28,30 +30,62 @@ fn differences(scene: &Scene<'_>, map: &MapView, draft: &mut Draft) -> SettingsC
     } = &map.settings;
     SettingsChange {
         max_entries_per_shard: differs(wanted.max_entries_per_shard, *max_entries_per_shard),
-        max_bytes_per_shard: differs(wanted.bytes_for(staying), *max_bytes_per_shard),
+        max_bytes_per_shard: differs(bytes(wanted, map, staying, *max_bytes_per_shard), *max_bytes_per_shard),
         default_ttl_ms: differs(wanted.default_ttl_ms, *default_ttl_ms),
         eviction: differs(wanted.eviction, *eviction),
         migration_concurrency: differs(wanted.migration_concurrency, *migration_concurrency),
         migration_bytes_per_s: differs(wanted.migration_bytes_per_s, *migration_bytes_per_s),
-        replication_factor: replication(scene, map, staying, draft),
+        replication_factor: replication(scene, map, draft),
     }
 }
 
 /// More replicas only when there are nodes for them.
-fn replication(scene: &Scene<'_>, map: &MapView, staying: u32, draft: &mut Draft) -> Option<u32> {
+fn replication(scene: &Scene<'_>, map: &MapView, draft: &mut Draft) -> Option<u32> {
     let wanted = scene.intent.replication_factor;
-    if wanted > map.replication_factor && staying < wanted {
-        draft.wait(format!("{wanted} nodes for replication factor {wanted}; {staying} are up"));
+    let stays = |node: NodeId| !node.is_beyond(scene.intent.replicas);
+    let up = map.present().filter(|(node, member)| member.state == MemberState::Up && stays(*node)).count();
+    if wanted > map.replication_factor && up < wanted as usize {
+        draft.wait(format!("{wanted} nodes for replication factor {wanted}; {up} are up"));
         return None;
     }
     differs(wanted, map.replication_factor)
 }
 
-/// Members that share the shards when all is done.
+/// Members that share the shards when all is done. One that restarts is among them, or each restart would cost entries.
 fn staying(scene: &Scene<'_>, map: &MapView) -> u32 {
     let wanted = scene.intent.replicas;
-    let up = map.present().filter(|(node, member)| member.state == MemberState::Up && !node.is_beyond(wanted));
-    up.count() as u32
+    let sharing = map.present().filter(|(node, member)| takes_part(member.state) && !node.is_beyond(wanted));
+    u32::try_from(sharing.count()).unwrap_or(u32::MAX)
+}
+
+/// The capacity of a shard. It shrinks before shards move together, and grows only once they have moved apart: in between
+/// the nodes would hold more than they may.
+fn bytes(wanted: &Settings, map: &MapView, staying: u32, is: u64) -> u64 {
+    let aim = wanted.bytes_for(staying);
+    if aim == 0 || is == 0 || aim <= is {
+        return aim;
+    }
+    let load = carried(map);
+    let spread = (1..=staying).rev().find(|nodes| load <= share(map, *nodes)).unwrap_or(1);
+    wanted.bytes_for(spread).max(is)
+}
+
+/// The most replicas of shards that one member has.
+fn carried(map: &MapView) -> usize {
+    let mut loads: BTreeMap<NodeId, usize> = BTreeMap::new();
+    for (_, group) in map.groups.iter().filter(|(name, _)| **name != Group::Meta) {
+        for node in group.voters.iter().map(|voter| voter.node).chain(group.learners.iter().copied()) {
+            *loads.entry(node).or_default() += 1;
+        }
+    }
+    loads.into_values().max().unwrap_or(0)
+}
+
+/// The replicas of shards that each has when so many members share them fairly.
+fn share(map: &MapView, nodes: u32) -> usize {
+    let shards = map.groups.keys().filter(|name| **name != Group::Meta).count();
+    let replicas = map.replication_factor.min(nodes) as usize;
+    (shards * replicas).div_ceil(nodes.max(1) as usize)
 }
 
 fn differs<T: PartialEq>(wanted: T, is: T) -> Option<T> {

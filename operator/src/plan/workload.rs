@@ -1,6 +1,6 @@
 //! The objects of a cluster, above all its StatefulSet: that there is one, of the template that is asked for.
 
-use super::{Action, Draft, Reason, Scene, Severity};
+use super::{Action, Draft, Reason, Scene, Severity, forming};
 use crate::model::{Control, Formation, NodeId, Ordinal, PodState, StatefulSetView};
 
 /// Pods that an eviction may take at a time.
@@ -32,16 +32,22 @@ pub(super) fn objects(scene: &Scene<'_>, draft: &mut Draft) {
     }
 }
 
-/// None while a group lacks a replica, or nobody knows: the next eviction might take the last one.
+/// None while a group lacks a replica, or nobody knows: the next eviction might take the last one. Where no cluster is,
+/// nothing can be lost.
 fn budget(scene: &Scene<'_>) -> u32 {
-    match (&scene.seen.memory.formation, &scene.seen.cluster.map) {
-        (Formation::Unknown | Formation::Forming { .. }, _) => BUDGET,
-        (Formation::Formed { .. }, Some(map)) if map.confirmed && scene.under_replicated(map).is_empty() => BUDGET,
-        (Formation::Formed { .. }, _) => 0,
-    }
+    let found = forming::found(scene);
+    let is_formed = match &scene.seen.memory.formation {
+        Formation::Unknown | Formation::Forming { .. } => !found.is_empty(),
+        Formation::Formed { .. } => true,
+    };
+    let is_whole = || {
+        let map = scene.seen.cluster.map.as_ref().filter(|map| map.confirmed);
+        found.len() == 1 && map.is_some_and(|map| scene.under_replicated(map).is_empty())
+    };
+    if !is_formed || is_whole() { BUDGET } else { 0 }
 }
 
-/// The StatefulSet, if it is there, ours, and has the template that is asked for; otherwise the step towards that.
+/// The StatefulSet, if it is there and ours, with the step towards the template that is asked for.
 pub(super) fn stateful_set<'a>(scene: &Scene<'a>, draft: &mut Draft) -> Option<&'a StatefulSetView> {
     let Some(sts) = &scene.seen.sts else {
         create(scene, draft);
@@ -59,15 +65,19 @@ pub(super) fn stateful_set<'a>(scene: &Scene<'a>, draft: &mut Draft) -> Option<&
         draft.wait("the StatefulSet to be gone");
         return None;
     }
-    if sts.revision == scene.intent.revision && sts.control == Control::Ours {
+    let is_current = sts.revision == scene.intent.revision && sts.update == scene.intent.update.kind;
+    if is_current && sts.control == Control::Ours {
         return Some(sts);
     }
-    let (revision, partition) = (scene.intent.revision.clone(), sts.replicas);
-    let message = format!("the pods are to have revision {revision}; none changes yet");
-    draft.note(Severity::Normal, Reason::Rolling, message.clone());
-    draft.progress(Reason::Rolling, message);
-    draft.act(Action::ApplyTemplate { sts: sts.live.clone(), revision, partition });
-    None
+    let (revision, replicas) = (scene.intent.revision.clone(), sts.replicas);
+    if sts.revision != revision {
+        let message = format!("the pods are to have revision {revision}; none changes yet");
+        draft.note(Severity::Normal, Reason::Rolling, message.clone());
+        draft.progress(Reason::Rolling, message);
+    }
+    // In the same patch the partition: a pod that is made again meanwhile has the last good revision.
+    draft.act(Action::ApplyTemplate { sts: sts.live.clone(), revision, replicas, partition: replicas });
+    Some(sts)
 }
 
 /// A StatefulSet that covers every pod and claim that is there: a cluster that lived before is found whole, and shrinks in
@@ -80,7 +90,12 @@ fn create(scene: &Scene<'_>, draft: &mut Draft) {
         draft.wait(format!("pod {} to be removed by its owner", pod.live.name));
         return;
     }
-    let claims = seen.claims.iter().filter(|claim| !claim.terminating).map(|claim| claim.ordinal);
+    // A pod that comes now would wait for a claim that is not made again.
+    if let Some(claim) = seen.claims.iter().find(|claim| claim.terminating) {
+        draft.progress(Reason::Settling, "the StatefulSet is created once nothing is in its way");
+        return draft.wait(format!("claim {} to be gone, before its successor comes", claim.live.name));
+    }
+    let claims = seen.claims.iter().map(|claim| claim.ordinal);
     let lived = seen.pods.iter().map(|pod| pod.ordinal).chain(claims).chain(members(scene));
     let covered = lived.map(|Ordinal(ordinal)| ordinal.saturating_add(1)).max().unwrap_or(0);
     let replicas = scene.intent.replicas.max(covered);

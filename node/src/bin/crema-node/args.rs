@@ -13,10 +13,14 @@ use crema::{
 };
 
 mod parse;
+mod raft;
 mod storage;
 
 use self::parse::{address, discovery, duration, log_filter, member, node_id, socket};
-pub(crate) use self::storage::{StorageFlags, StorageKind};
+pub(crate) use self::{
+    raft::RaftFlags,
+    storage::{StorageFlags, StorageKind},
+};
 
 /// Flags of `start`.
 #[derive(Debug, ClapArgs)]
@@ -33,6 +37,8 @@ pub(crate) struct Start {
     #[command(flatten)]
     pub(crate) doors: Doors,
     #[command(flatten)]
+    pub(crate) raft: RaftFlags,
+    #[command(flatten)]
     pub(crate) storage: StorageFlags,
     #[command(flatten)]
     pub(crate) log: Log,
@@ -42,12 +48,16 @@ pub(crate) struct Start {
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "Node")]
 pub(crate) struct Node {
-    /// This member's number, 1 or more.
+    /// This member's number, 1 or more; or the name of its pod in a StatefulSet: `cache-0` is member 1.
     #[arg(long, value_parser = node_id, env = "CREMA_NODE_ID")]
     pub(crate) node_id: NodeId,
     /// The zone of this node: the replicas of a shard are spread over zones.
     #[arg(long, default_value = "", env = "CREMA_ZONE")]
     pub(crate) zone: String,
+    /// A file that somebody else writes the zone to, or `-` for none: without --zone a node waits up to 5 s for it when it
+    /// starts.
+    #[arg(long, value_name = "FILE", env = "CREMA_ZONE_FILE")]
+    pub(crate) zone_file: Option<PathBuf>,
     /// The machine that this node runs on: two replicas of a shard avoid one host.
     #[arg(long, default_value = "", env = "CREMA_HOST_NAME")]
     pub(crate) host_name: String,
@@ -156,6 +166,18 @@ pub(crate) struct Doors {
     /// A Redis client that takes none of its replies for so long is cut off, in seconds.
     #[arg(long, default_value_t = 60, value_parser = value_parser!(u64).range(1..), env = "CREMA_WRITE_TIMEOUT_S")]
     pub(crate) write_timeout_s: u64,
+    /// How a Redis client reads that has said neither READONLY nor READWRITE.
+    #[arg(long, value_enum, default_value_t = ReadLevel::Linearizable, env = "CREMA_READ_LEVEL")]
+    pub(crate) read_level: ReadLevel,
+}
+
+/// How a read is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ReadLevel {
+    /// By the shard's leader: every write that was acknowledged before is seen.
+    Linearizable,
+    /// By whatever replica the node has: at once, perhaps old.
+    Local,
 }
 
 /// What the process tells of itself, on standard error.

@@ -51,12 +51,13 @@ pub(crate) fn open_http(listener: TcpListener, node: &StartingNode) -> Door {
 pub(crate) struct RespLimits {
     pub(crate) max_clients: usize,
     pub(crate) write_timeout: Duration,
+    pub(crate) local_reads: bool,
 }
 
 impl Default for RespLimits {
     fn default() -> Self {
-        let RespConfig { max_clients, write_timeout, .. } = RespConfig::default();
-        Self { max_clients, write_timeout }
+        let RespConfig { max_clients, write_timeout, local_reads, .. } = RespConfig::default();
+        Self { max_clients, write_timeout, local_reads }
     }
 }
 
@@ -72,6 +73,7 @@ pub(crate) fn open_resp(
     let config = RespConfig {
         max_clients: limits.max_clients,
         write_timeout: limits.write_timeout,
+        local_reads: limits.local_reads,
         facts: Arc::new(facts(node, view, metrics)),
         observer: Some(Arc::new(Observer::new(metrics))),
         ..RespConfig::default()

@@ -11,6 +11,7 @@ mod dev;
 mod doors;
 mod start;
 mod telemetry;
+mod zone;
 
 fn main() -> ExitCode {
     let matches = config::command().get_matches();

@@ -10,9 +10,10 @@ use crema::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::{
-    args::Start,
+    args::{ReadLevel, Start},
     config::Settings,
     doors::{self, Door, RespLimits},
+    zone,
 };
 
 /// SIGTERM and SIGINT. Made once: a signal that comes between two waits is not lost.
@@ -39,8 +40,14 @@ impl StopSignals {
 
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut signals = StopSignals::watch()?;
-    let Settings { start, options, list: _ } = settings;
+    let Settings { start, mut options, list: _ } = settings;
     let Start { node: start, doors: ports, .. } = start;
+    if let Some(file) = start.zone_file.as_deref().filter(|_| options.zone.is_empty()) {
+        options.zone = tokio::select! {
+            zone = zone::told(file) => zone,
+            () = signals.recv() => return Ok(()),
+        };
+    }
     let resp = doors::bind(ports.resp_addr, "Redis clients").await?;
     let http = doors::bind(ports.http_addr, "HTTP").await?;
     let node = StartingNode::listen(options).await?;
@@ -55,6 +62,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let limits = RespLimits {
         max_clients: ports.max_clients as usize,
         write_timeout: Duration::from_secs(ports.write_timeout_s),
+        local_reads: ports.read_level == ReadLevel::Local,
     };
     let (router, view) = (node.router().clone(), node.view().clone());
     let resp = doors::open_resp(resp, limits, start.node_id, router, view, node.metrics());

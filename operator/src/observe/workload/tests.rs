@@ -66,10 +66,11 @@ fn a_pod_is_in_one_state() {
 #[test]
 fn a_pod_belongs_to_its_stateful_set() {
     let owned = |uid: &str| {
-        let owner = json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "cart", "uid": uid, "controller": true}]);
+        let owner =
+            json!([{"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "cart", "uid": uid, "controller": true}]);
         let mut meta = meta("cart-2");
         meta["ownerReferences"] = owner;
-        meta["annotations"] = json!({(labels::REVISION): "r1"});
+        meta["annotations"] = json!({(objects::REVISION): "r1"});
         let spec = json!({"containers": [], "nodeName": "n1", "volumes": [{"name": "config", "configMap": {"name": "cart-c1"}}]});
         let pod: Pod = read(json!({"metadata": meta, "spec": spec}));
         super::pod(&pod, "cart", Some("s1")).expect("a pod of ours")
@@ -87,7 +88,7 @@ fn a_stateful_set_is_settled_when_its_controller_is() {
         let spec = json!({
             "selector": {}, "serviceName": "cart", "replicas": 3,
             "updateStrategy": {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}},
-            "template": {"metadata": {"annotations": {(labels::REVISION): "r1"}}},
+            "template": {"metadata": {"annotations": {(objects::REVISION): "r1"}}},
             "volumeClaimTemplates": [{"metadata": {"name": "data"}, "spec": {"resources": {"requests": {"storage": "1Gi"}}}}]
         });
         let mut meta = meta("cart");
@@ -95,9 +96,7 @@ fn a_stateful_set_is_settled_when_its_controller_is() {
         let sts: StatefulSet = read(json!({"metadata": meta, "spec": spec, "status": status}));
         stateful_set(&sts, "c").expect("a view")
     };
-    let status = |generation: i64, current: &str| {
-        json!({"replicas": 3, "observedGeneration": generation, "currentRevision": current, "updateRevision": "b"})
-    };
+    let status = |generation: i64, current: &str| json!({"replicas": 3, "observedGeneration": generation, "currentRevision": current, "updateRevision": "b"});
     let settled = sts(status(4, "b"));
     assert!(settled.settled);
     assert_eq!((settled.replicas, settled.partition, settled.claim_bytes), (3, 2, Some(1 << 30)));
@@ -109,7 +108,8 @@ fn a_stateful_set_is_settled_when_its_controller_is() {
 #[test]
 fn a_claim_is_of_its_pod_and_a_volume_of_its_machine() {
     let mut named = meta("data-cart-1");
-    named["ownerReferences"] = json!([{"apiVersion": "crema.io/v1alpha1", "kind": "CremaCluster", "name": "cart", "uid": "c"}]);
+    named["ownerReferences"] =
+        json!([{"apiVersion": "crema.io/v1alpha1", "kind": "CremaCluster", "name": "cart", "uid": "c"}]);
     let value = json!({
         "metadata": named,
         "spec": {"resources": {"requests": {"storage": "2Gi"}}},
@@ -134,7 +134,8 @@ fn a_claim_is_of_its_pod_and_a_volume_of_its_machine() {
 fn a_machine_has_a_name_and_a_host_name() {
     let conditions = json!([{"type": "Ready", "status": "Unknown", "lastTransitionTime": "1970-01-01T00:00:05Z"}]);
     let labels = json!({"kubernetes.io/hostname": "h1", "topology.kubernetes.io/zone": "z1"});
-    let machine: Node = read(json!({"metadata": {"name": "n1", "labels": labels}, "status": {"conditions": conditions}}));
+    let machine: Node =
+        read(json!({"metadata": {"name": "n1", "labels": labels}, "status": {"conditions": conditions}}));
     let view = node(&machine).expect("a machine");
     assert_eq!((view.ready, view.since_ms, view.zone.as_deref()), (false, 5_000, Some("z1")));
     assert_eq!(machine_of("h1".to_owned(), Some(std::slice::from_ref(&machine))), "n1");

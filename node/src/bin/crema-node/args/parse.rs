@@ -17,11 +17,22 @@ pub(super) fn log_filter(text: &str) -> Result<String, String> {
     }
 }
 
+/// `3`, or the name of a StatefulSet's pod: `cache-2`.
 pub(super) fn node_id(text: &str) -> Result<NodeId, String> {
-    match text.parse() {
-        Ok(0) | Err(_) => Err("a member has a whole number from 1 on".to_owned()),
-        Ok(id) => Ok(NodeId(id)),
+    match text.parse().ok().or_else(|| number_of_pod(text)) {
+        Some(0) | None => Err("a member has a whole number from 1 on".to_owned()),
+        Some(id) => Ok(NodeId(id)),
     }
+}
+
+/// The number of the member in a pod of this name: pods are counted from 0 on.
+fn number_of_pod(name: &str) -> Option<u64> {
+    let (set, ordinal) = name.rsplit_once('-')?;
+    let is_number = !ordinal.is_empty() && ordinal.bytes().all(|byte| byte.is_ascii_digit());
+    if set.is_empty() || !is_number {
+        return None;
+    }
+    ordinal.parse::<u64>().ok()?.checked_add(1)
 }
 
 /// `200ms`, `3s`, `2m` or `1h`.
@@ -104,6 +115,16 @@ mod tests {
         assert_eq!(duration("1h"), Ok(Duration::from_secs(3_600)));
         for wrong in ["", "3", "s", "1.5s", "-1s", "3 s", "99999999999999999999s", "9999999999999999999h", "1d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_number_may_be_that_of_a_pod() {
+        assert_eq!(node_id("7"), Ok(NodeId(7)));
+        assert_eq!(node_id("cache-0"), Ok(NodeId(1)));
+        assert_eq!(node_id("my-cache-10"), Ok(NodeId(11)));
+        for wrong in ["", "0", "cache", "cache-", "-1", "cache-a", "cache-+1", "cache-18446744073709551615"] {
+            assert!(node_id(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -139,7 +139,9 @@ impl Key {
         if self.kind == Kind::Switch && !matches!(text, Some("true" | "false")) {
             return Err("write true or false".to_owned());
         }
-        if self.kind == Kind::Number && text.is_none_or(|text| text.parse::<u64>().is_err()) {
+        // A member's number has a second form, outside of files.
+        let is_plain = self.kind == Kind::Number && self.arg.get_value_parser().type_id() != TypeId::of::<NodeId>();
+        if is_plain && text.is_none_or(|text| text.parse::<u64>().is_err()) {
             return Err("write a whole number, 0 or more".to_owned());
         }
         let alone = self.arg.clone().required(false).env(Resettable::<Name>::Reset);

@@ -11,7 +11,7 @@ use crema::{
     },
     grpc::ClusterToken,
     machine::store::{Capacity, EvictionPolicy},
-    multiraft::node::{Limits, Timings},
+    multiraft::node::Limits,
     partitioning::NODE_SLOT_HASH,
 };
 
@@ -19,7 +19,7 @@ use super::{
     catalogue::catalogue,
     problem::{Names, Problem},
 };
-use crate::args::{Cluster, Discovery, EntryFlags, Eviction, Start, StorageKind};
+use crate::args::{Cluster, Discovery, EntryFlags, Eviction, RaftFlags, Start, StorageKind};
 
 /// What leaving takes beyond lingering, at most: leaderships, then requests under way.
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -51,6 +51,7 @@ pub(super) fn options(start: &Start, names: &Names) -> Result<NodeOptions, Vec<P
     let discovery = findings.take(&["discovery", "dns_server"], || discovery(&start.entry, names));
     let advertise = findings.take(&["node_id", "peers", "peer_addr", "advertise_addr"], || advertise(start, names));
     findings.take(&["linger", "shutdown_timeout"], || times(start, names));
+    findings.take(&["election_ticks", "heartbeat_ticks"], || clock(&start.raft, names));
     let storage = findings.take(&["storage", "data_dir"], || storage(start, names));
     let (Some(entry), Some(discovery), Some(advertise), Some(storage)) = (entry, discovery, advertise, storage)
     else {
@@ -73,7 +74,7 @@ pub(super) fn options(start: &Start, names: &Names) -> Result<NodeOptions, Vec<P
         zone: start.node.zone.clone(),
         workers: start.cluster.workers.unwrap_or_else(|| default_workers(spec.num_shards)),
         spec,
-        timings: Timings::default(),
+        timings: start.raft.timings(),
         limits: Limits { memory_bytes: start.node.max_memory, ..Limits::default() },
         token: start.doors.cluster_token.clone().and_then(ClusterToken::new),
         discovery,
@@ -170,6 +171,16 @@ fn times(start: &Start, names: &Names) -> Result<(), Problem> {
     }
     let error = format!("is {all:?}; beyond {} ({linger:?}) a stop takes up to {STOP_TIME:?}", names.name("linger"));
     Err(names.problem("shutdown_timeout", error))
+}
+
+/// A leader that is there must be heard of before anybody stands for election.
+fn clock(raft: &RaftFlags, names: &Names) -> Result<(), Problem> {
+    let (election, heartbeat) = (raft.election_ticks, raft.heartbeat_ticks);
+    if election >= heartbeat.saturating_mul(2) {
+        return Ok(());
+    }
+    let error = format!("is {election}; it must be at least twice {} ({heartbeat})", names.name("heartbeat_ticks"));
+    Err(names.problem("election_ticks", error))
 }
 
 /// Where the logs are. A setting that does nothing is a mistake: whoever gave it believes that there is a disk.

@@ -75,6 +75,21 @@ fn a_file_alone_is_enough() {
 }
 
 #[test]
+fn a_pod_knows_its_number() {
+    let options = resolve_in("--bootstrap", &[("CREMA_NODE_ID", "cache-2")], "").expect("sound").options;
+    assert_eq!(options.node.0, 3);
+}
+
+#[test]
+fn the_clock_is_as_it_is_set() {
+    let source = "[raft]\ntick = \"100ms\"\nheartbeat_ticks = 5";
+    let timings = resolve_in(&format!("{SOUND} --config f"), &[], source).expect("sound").options.timings;
+    assert_eq!((timings.tick_ms, timings.election_ticks, timings.heartbeat_ticks), (100, 10, 5));
+    let told = told(&format!("{SOUND} --heartbeat-ticks 6"), &[], "");
+    assert_eq!(told, "--election-ticks: is 10; it must be at least twice --heartbeat-ticks (6)\n");
+}
+
+#[test]
 fn a_switch_may_be_off() {
     let source = "[cluster]\nbootstrap = false\njoin = [\"a:1\"]";
     let options =

@@ -6,6 +6,7 @@ use super::{super::command::command, *};
 const KEYS: &str = "\
 node.node_id Number
 node.zone Text
+node.zone_file Text
 node.host_name Text
 node.max_memory Number
 node.linger Text
@@ -29,6 +30,10 @@ doors.http_addr Text
 doors.cluster_token Text
 doors.max_clients Number
 doors.write_timeout_s Number
+doors.read_level Text
+raft.tick Text
+raft.election_ticks Number
+raft.heartbeat_ticks Number
 storage.storage Text
 storage.data_dir Text
 storage.sync_writes Switch

@@ -17,6 +17,7 @@ const WHOLE: &str = r#"
 [node]
 node_id = 7                     # 7
 zone = "z1"                     # z1
+zone_file = "zones"             # zones
 host_name = "db-1"              # db-1
 max_memory = 0x10               # 16
 linger = "200ms"                # 200ms
@@ -42,6 +43,11 @@ http_addr = "127.0.0.1:3"       # 127.0.0.1:3
 cluster_token = "secret"        # secret
 max_clients = 9                 # 9
 write_timeout_s = 4             # 4
+read_level = "local"            # local
+[raft]
+tick = "1s"                     # 1s
+election_ticks = 20             # 20
+heartbeat_ticks = 4             # 4
 [storage]
 storage = "rocksdb"             # rocksdb
 data_dir = "some where"         # some where
