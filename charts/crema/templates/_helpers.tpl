@@ -33,7 +33,7 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" }}
 {{/* The labels of an object, and a user's that are none of those. Called with the root and the user's. */}}
 {{- define "crema.labelsAnd" -}}
 {{- $root := index . 0 -}}
-{{ merge (include "crema.labels" $root | fromYaml) (index . 1) | toYaml }}
+{{ merge (include "crema.labels" $root | fromYaml) (index . 1 | default dict) | toYaml }}
 {{- end }}
 
 {{- define "crema.image" -}}

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use crate::tools::{Scratch, list, promtool, read, template};
+use crate::tools::{Scratch, list, passes, promtool, read, template};
 
 /// What the kubelet says of containers, and every process of itself.
 const FOREIGN: [&str; 4] = [
@@ -18,6 +18,9 @@ const FOREIGN: [&str; 4] = [
 const SOURCES: [&str; 3] = ["node/src/metrics/node.rs", "node/src/metrics/scrape.rs", "operator/src/metrics.rs"];
 
 const ALERTS: &str = "charts/crema/files/alerts.yaml";
+
+/// Numbers, and the alerts that they should give.
+const PLAYS: &str = "tests/tests/chart/alerts.test.yaml";
 
 /// The expressions of every dashboard.
 fn dashboards() -> Vec<String> {
@@ -62,10 +65,9 @@ fn what_is_asked_for_is_counted() {
 
 #[test]
 fn alerts_say_the_right_thing() {
-    promtool(&["check", "rules", ALERTS]).unwrap_or_else(|said| panic!("{said}"));
-    let played = promtool(&["test", "rules", "tests/tests/chart/alerts.test.yaml"]);
-    played.unwrap_or_else(|said| panic!("{said}"));
-    let (alerts, tests) = (read(ALERTS), read("tests/tests/chart/alerts.test.yaml"));
+    passes("check", promtool(&["check", "rules", ALERTS]));
+    passes("play", promtool(&["test", "rules", PLAYS]));
+    let (alerts, tests) = (read(ALERTS), read(PLAYS));
     for name in alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
         assert!(tests.contains(&format!("alertname=\"{name}\"")), "{name} is never played");
     }
@@ -91,5 +93,5 @@ fn prometheus_understands_the_dashboards() {
     // JSON is YAML.
     let groups = serde_json::json!({ "groups": [{ "name": "dashboards", "rules": rules }] });
     let file = Scratch::new("dashboards.yaml", &groups.to_string());
-    promtool(&["check", "rules", file.name()]).unwrap_or_else(|said| panic!("{said}"));
+    passes("check", promtool(&["check", "rules", file.name()]));
 }

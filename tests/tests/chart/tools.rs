@@ -31,7 +31,7 @@ pub(crate) fn list(folder: &str) -> Vec<String> {
 }
 
 /// What a program printed: `Err` when it failed.
-type Said = Result<String, String>;
+pub(crate) type Said = Result<String, String>;
 
 /// Runs a program in the root of the workspace.
 fn run(variable: &str, name: &str, arguments: &[&str]) -> Said {
@@ -43,10 +43,14 @@ fn run(variable: &str, name: &str, arguments: &[&str]) -> Said {
         panic!("run {program:?}: {error}; `tests/run chart` brings it, or {variable} names it");
     });
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
-    match output.status.success() {
-        // What it warned of is no part of what it rendered.
-        true => Ok(text.into_iter().next().unwrap_or_default()),
-        false => Err(text.concat()),
+    // What it warned of is no part of what it rendered.
+    if output.status.success() { Ok(text.into_iter().next().unwrap_or_default()) } else { Err(text.concat()) }
+}
+
+/// Fails with what a program printed, if it failed.
+pub(crate) fn passes(what: &str, said: Said) {
+    if let Err(said) = said {
+        panic!("{what}:\n{said}");
     }
 }
 
@@ -63,13 +67,13 @@ pub(crate) fn promtool(arguments: &[&str]) -> Said {
 /// All that the chart would give to a recent Kubernetes.
 pub(crate) fn template(arguments: &[&str]) -> Said {
     let fixed = [["template"].as_slice(), &RELEASE, &["--kube-version", "1.31.0"]].concat();
-    helm(&[&fixed, arguments].concat())
+    helm(&[fixed.as_slice(), arguments].concat())
 }
 
 /// What a person reads after an install.
 pub(crate) fn notes(arguments: &[&str]) -> String {
     let fixed = [["install"].as_slice(), &RELEASE, &["--dry-run=client"]].concat();
-    let said = helm(&[&fixed, arguments].concat()).expect("a dry run");
+    let said = helm(&[fixed.as_slice(), arguments].concat()).expect("a dry run");
     let (_, notes) = said.split_once("NOTES:\n").unwrap_or_else(|| panic!("no notes in {said}"));
     notes.to_owned()
 }
