@@ -1,9 +1,7 @@
 //! The programs that are asked, and the files that they are asked about.
 
 use std::{
-    env,
-    ffi::OsStr,
-    fs,
+    env, fs,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -34,14 +32,12 @@ pub(crate) fn list(folder: &str) -> Vec<String> {
 pub(crate) type Said = Result<String, String>;
 
 /// Runs a program in the root of the workspace.
-fn run(variable: &str, name: &str, arguments: &[&str]) -> Said {
-    let program = env::var_os(variable).unwrap_or_else(|| OsStr::new(name).to_owned());
-    let mut command = Command::new(&program);
+fn run(program: &str, arguments: &[&str]) -> Said {
+    let mut command = Command::new(program);
     // No cluster and no settings of whoever runs this: only what is in the tree counts.
     command.args(arguments).current_dir(path("")).env("KUBECONFIG", path("no-such-file"));
-    let output = command.output().unwrap_or_else(|error| {
-        panic!("run {program:?}: {error}; `tests/run chart` brings it, or {variable} names it");
-    });
+    let output = command.output();
+    let output = output.unwrap_or_else(|error| panic!("run {program}: {error}; `tests/run chart` brings it"));
     let text = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     // What it warned of is no part of what it rendered.
     if output.status.success() { Ok(text.into_iter().next().unwrap_or_default()) } else { Err(text.concat()) }
@@ -56,12 +52,12 @@ pub(crate) fn passes(what: &str, said: Said) {
 
 /// Asks Helm.
 pub(crate) fn helm(arguments: &[&str]) -> Said {
-    run("HELM_BIN", "helm", arguments)
+    run("helm", arguments)
 }
 
 /// Asks promtool.
 pub(crate) fn promtool(arguments: &[&str]) -> Said {
-    run("PROMTOOL_BIN", "promtool", arguments)
+    run("promtool", arguments)
 }
 
 /// All that the chart would give to a recent Kubernetes.
