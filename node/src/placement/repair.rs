@@ -101,7 +101,8 @@ impl Planner<'_> {
             // Started again with a disk that works, it goes on with what it has.
             Err(why) if self.map.is_alive(&lost) && self.layout.has_failed_disk(lost.node) => {
                 let node = lost.node;
-                self.waiting.say(group, format!("waits for node {node}, whose disk failed; no other takes over: {why}"));
+                self.waiting
+                    .say(group, format!("waits for node {node}, whose disk failed; no other takes over: {why}"));
             }
             Err(_) if self.survives(set, lost.replica) => self.take_out(group, lost),
             Err(why) => {
