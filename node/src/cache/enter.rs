@@ -189,22 +189,47 @@ impl Entrant {
     }
 
     /// For a node that comes back with its data: whoever answers where it looks for others must be of its cluster.
-    /// Those that don't answer now are told apart when they do.
-    pub(super) async fn check_others(&self, map: &ClusterMap, finder: Option<&Finder>) -> Result<(), Error> {
+    /// Those that don't answer now are told apart when they do. Says why this life is over, if someone knows that it is.
+    pub(super) async fn check_others(
+        &self,
+        map: &ClusterMap,
+        finder: Option<&Finder>,
+    ) -> Result<Option<String>, Error> {
         let contacts = self.contacts(finder);
-        let answers = join_all(contacts.iter().map(|address| ask_map(self.seeker(), address))).await;
-        let other = contacts.iter().zip(answers).find_map(|(address, answer)| {
-            let found = answer.ok()?.uid;
+        let members = map.members.iter().filter(|(node, _)| **node != self.config.node);
+        // Their addresses may be another cluster's by now; those that were given may not.
+        let old = members.map(|(_, member)| member.address.clone()).filter(|address| !contacts.contains(address));
+        let old: Vec<String> = old.collect();
+        let everyone = contacts.iter().chain(&old);
+        let answers = join_all(everyone.map(|address| ask_map(self.seeker(), address))).await;
+        let other = contacts.iter().zip(&answers).find_map(|(address, answer)| {
+            let found = answer.as_ref().ok()?.uid;
             (found != map.uid).then_some((address, found))
         });
-        match other {
-            None => Ok(()),
-            Some((address, found)) => Err(Error::Fatal(format!(
+        if let Some((address, found)) = other {
+            return Err(Error::Fatal(format!(
                 "the data directory of this node is of cluster {}, and {address} belongs to cluster {found}: give it \
                  the addresses of its own cluster, or an empty data directory to join the other",
                 map.uid
-            ))),
+            )));
         }
+        let known = answers.into_iter().flatten().filter(|answer| answer.uid == map.uid);
+        let newest = known.max_by_key(|answer| answer.version).filter(|newest| newest.version > map.version);
+        Ok(newest.and_then(|newest| self.over(&newest)))
+    }
+
+    /// Why this life of the node is over by a map.
+    fn over(&self, map: &ClusterMap) -> Option<String> {
+        let what = match map.members.get(&self.config.node) {
+            None => "is no member any more",
+            Some(member) if member.incarnation != self.config.incarnation => "has come back in another life",
+            Some(member) => match member.state {
+                MemberState::Down => "was declared down",
+                MemberState::Removed => "was removed",
+                MemberState::Joining | MemberState::Up | MemberState::Draining => return None,
+            },
+        };
+        Some(format!("by version {} of the map of cluster {} this node {what}", map.version, map.uid))
     }
 
     /// Tells the cluster what has changed about this node since it was told last, its address perhaps; for as long as it

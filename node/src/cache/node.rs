@@ -199,7 +199,9 @@ impl StartingNode {
         let finder = Finder::start(&self.options).await?;
         let map = match &self.map {
             Some(map) => {
-                self.entrant.check_others(map, finder.as_ref()).await?;
+                if let Some(reason) = self.entrant.check_others(map, finder.as_ref()).await? {
+                    return Err(self.give_life_up(reason).await);
+                }
                 map.clone()
             }
             None => Arc::new(self.entrant.enter(&self.door, finder.as_ref()).await?),
@@ -215,6 +217,20 @@ impl StartingNode {
         let (disk, parts) = blocking(begin).await?;
         self.disk = Some(disk);
         Ok((map, finder, Began { readers, disk: Some(parts) }))
+    }
+
+    /// It was removed, say, while it was away: the next start finds no data of this life, and joins in a new one.
+    async fn give_life_up(&mut self, reason: String) -> Error {
+        if let Some(disk) = self.disk.take() {
+            let retired = blocking(move || {
+                disk.retire();
+                Ok(())
+            });
+            if let Err(error) = retired.await {
+                return error;
+            }
+        }
+        Error::Fatal(format!("{reason}. Its data is set aside; start the process again to join as a new incarnation"))
     }
 
     fn run(self, map: Arc<ClusterMap>, finder: Option<Finder>, began: Began) -> Result<RunningNode, Error> {

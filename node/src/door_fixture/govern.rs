@@ -80,7 +80,7 @@ pub(crate) fn map(nodes: u64, shards: u32, replication_factor: u32) -> ClusterMa
 
 /// Everybody is connected, and every replica level with the first one, which leads.
 pub(crate) fn healthy(map: &ClusterMap) -> Governing {
-    let node = NodeHealth { silent_ms: 0, map_version: map.version, used_bytes: 1_000, limit_bytes: None };
+    let node = NodeHealth { silent_ms: 0, map_version: map.version, used_bytes: 1_000, ..NodeHealth::default() };
     let group = |set: &ReplicaSet| {
         let matched = PeerHealth { matched: 100, snapshot: false };
         GroupHealth {

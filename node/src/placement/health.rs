@@ -64,6 +64,8 @@ pub struct NodeHealth {
     pub used_bytes: u64,
     /// Bytes that they may hold; `None` when unknown.
     pub limit_bytes: Option<u64>,
+    /// Its disk takes nothing any more: it is no place for a replica until it is started again.
+    pub disk_failed: bool,
 }
 
 /// One group, as its leader sees it.

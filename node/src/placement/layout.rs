@@ -23,6 +23,8 @@ pub(super) enum Unfit {
     Silent,
     /// It has no replica of the meta group yet, so it would not learn of the shard's.
     NoMap,
+    /// It can't write.
+    Disk,
     /// Its memory would be too full.
     Full,
 }
@@ -32,6 +34,7 @@ impl Unfit {
         match self {
             Self::Silent => "is not connected",
             Self::NoMap => "has no copy of the map yet",
+            Self::Disk => "has a disk that failed",
             Self::Full => "has too little memory",
         }
     }
@@ -152,7 +155,15 @@ impl<'a> Layout<'a> {
         if !self.has_map(node) {
             return Err(Unfit::NoMap);
         }
+        if self.has_failed_disk(node) {
+            return Err(Unfit::Disk);
+        }
         if self.free_bytes(node).is_some_and(|free| self.bytes_of(group) > free) { Err(Unfit::Full) } else { Ok(()) }
+    }
+
+    /// Whether a node says that it can't write any more.
+    pub(super) fn has_failed_disk(&self, node: NodeId) -> bool {
+        self.health.nodes.get(&node).is_some_and(|health| health.disk_failed)
     }
 
     /// What a node may still take; `None` when it has no known limit.

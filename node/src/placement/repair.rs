@@ -98,6 +98,12 @@ impl Planner<'_> {
             Err(_) if self.is_returning(lost.node) => {
                 self.waiting.say(group, format!("waits for node {}, which came back empty", lost.node));
             }
+            // Started again with a disk that works, it goes on with what it has.
+            Err(why) if self.map.is_alive(&lost) && self.layout.has_failed_disk(lost.node) => {
+                let node = lost.node;
+                self.waiting
+                    .say(group, format!("waits for node {node}, whose disk failed; no other takes over: {why}"));
+            }
             Err(_) if self.survives(set, lost.replica) => self.take_out(group, lost),
             Err(why) => {
                 let state = if self.map.is_alive(&lost) { "an unfit" } else { "a dead" };

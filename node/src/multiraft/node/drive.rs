@@ -75,7 +75,7 @@ impl<S: EntryStore> Node<S> {
             self.report(now);
             self.govern(now);
         }
-        if self.resigning || self.tick.is_multiple_of(20) {
+        if self.is_leaving(now) || self.tick.is_multiple_of(20) {
             self.give_leadership_away(now);
         }
         self.park_bounced();
@@ -95,18 +95,18 @@ impl<S: EntryStore> Node<S> {
         }
     }
 
-    /// A node that leaves, one whose clock is wrong, and a corrupt replica hand their leaderships over.
+    /// A node that leaves or whose disk hangs, one whose clock is wrong, and a corrupt replica hand their leaderships over.
     fn give_leadership_away(&mut self, now: Now) {
         let clock_is_wrong = self.clock.own_error_ms(now).is_some();
         let out = &self.out;
-        let resigning = self.resigning;
+        let leaving = self.is_leaving(now);
         for (id, group) in &mut self.groups {
             let corrupt = !group.health.is_serving();
-            if !group.replica.takes_proposals() || !(resigning || clock_is_wrong || corrupt) {
+            if !group.replica.takes_proposals() || !(leaving || clock_is_wrong || corrupt) {
                 continue;
             }
             let fit = |node: &NodeId| {
-                let sound = !clock_is_wrong || resigning || self.clock.is_sound(*node, now);
+                let sound = !clock_is_wrong || leaving || self.clock.is_sound(*node, now);
                 out.may_lead(*node) && sound
             };
             let mut candidates: Vec<_> = group.others().filter(|(_, node)| fit(node)).collect();

@@ -26,8 +26,17 @@ pub struct PersistBatch {
     pub writes: Vec<Persist>,
 }
 
-/// Whose writes are in a batch, by the numbers that their replicas know.
-type Flight = Vec<(GroupId, ReplicaId, u64)>;
+/// A write that takes longer than so many election timeouts hangs. Disks of clouds do at times, and no call says so.
+const HANGING_TIMEOUTS: u64 = 4;
+
+/// A batch under way.
+#[derive(Debug)]
+struct Flight {
+    number: u64,
+    since_mono_ms: u64,
+    /// Whose writes are in it, by the numbers that their replicas know.
+    writes: Vec<(GroupId, ReplicaId, u64)>,
+}
 
 /// The batch in the making, and those under way.
 #[derive(Debug, Default)]
@@ -35,7 +44,7 @@ pub(super) struct Writes {
     fresh: Vec<(u64, Persist)>,
     destroyed: Vec<(GroupId, ReplicaId)>,
     last_number: u64,
-    under_way: VecDeque<(u64, Flight)>,
+    under_way: VecDeque<Flight>,
 }
 
 impl Writes {
@@ -50,25 +59,30 @@ impl Writes {
     }
 
     /// The batch of a turn, if there is anything to write.
-    pub(super) fn take(&mut self) -> Option<PersistBatch> {
+    pub(super) fn take(&mut self, now: Now) -> Option<PersistBatch> {
         let (fresh, destroyed) = (std::mem::take(&mut self.fresh), std::mem::take(&mut self.destroyed));
         if fresh.is_empty() && destroyed.is_empty() {
             return None;
         }
         self.last_number += 1;
         let flight = fresh.iter().map(|(number, persist)| (persist.group, persist.replica, *number)).collect();
-        self.under_way.push_back((self.last_number, flight));
+        self.under_way.push_back(Flight { number: self.last_number, since_mono_ms: now.mono_ms, writes: flight });
         let writes = fresh.into_iter().map(|(_, persist)| persist).collect();
         Some(PersistBatch { number: self.last_number, destroyed, writes })
     }
 
     /// Everything up to a batch is synced.
-    fn land(&mut self, number: u64) -> Flight {
+    fn land(&mut self, number: u64) -> Vec<(GroupId, ReplicaId, u64)> {
         let mut landed = Vec::new();
-        while self.under_way.front().is_some_and(|(first, _)| *first <= number) {
-            landed.extend(self.under_way.pop_front().into_iter().flat_map(|(_, flight)| flight));
+        while self.under_way.front().is_some_and(|flight| flight.number <= number) {
+            landed.extend(self.under_way.pop_front().into_iter().flat_map(|flight| flight.writes));
         }
         landed
+    }
+
+    /// For how long the oldest has been under way.
+    fn age_ms(&self, now: Now) -> u64 {
+        self.under_way.front().map_or(0, |flight| now.mono_ms.saturating_sub(flight.since_mono_ms))
     }
 }
 
@@ -84,6 +98,14 @@ impl<S: EntryStore> Node<S> {
                 self.dirty.insert(id);
             }
         }
+    }
+
+    /// Whether this node should lead nothing: it is to stop, or its disk answers nothing. Its followers go on without it
+    /// then, and nothing that it leads does.
+    pub(super) fn is_leaving(&self, now: Now) -> bool {
+        let timings = &self.config.timings;
+        let patience_ms = HANGING_TIMEOUTS * timings.election_ticks as u64 * timings.tick_ms;
+        self.resigning || self.out.writes.age_ms(now) > patience_ms
     }
 
     /// The disk can't be trusted any more: no replica here says another word. What the node itself says goes on, so that

@@ -117,6 +117,7 @@ impl Governor {
         self.is_stirred |= node.map_version != report.map_version || !report.groups.is_empty();
         node.map_version = report.map_version;
         node.used_bytes = report.used_bytes;
+        node.disk_failed = report.disk_failed;
         node.limit_bytes = (report.limit_bytes > 0).then_some(report.limit_bytes);
         self.hear_unfit(map, from, report.unfit);
         for group in report.groups {

@@ -262,10 +262,10 @@ impl<S: EntryStore> Node<S> {
 
     pub(super) fn send_beat(&mut self, now: Now, peer: NodeId) {
         self.settle_dirty();
+        let leaving = self.is_leaving(now);
         let lanes: Vec<u32> = (0..LANES).filter(|lane| self.config.lanes.owns_lane(*lane)).collect();
         let digests = lanes.iter().map(|lane| self.beds.digest_led(peer, *lane)).collect();
         if let Some(frame) = self.out.to(peer, 16 * lanes.len()) {
-            let leaving = self.resigning;
             frame.beats.push(v1::LaneBeat { lanes, digests, wall_ms: now.wall.0, leaving });
         }
     }
@@ -275,9 +275,11 @@ impl<S: EntryStore> Node<S> {
         if self.map.incarnation_of(from).is_some() {
             self.clock.hear(from, crate::types::Timestamp(beat.wall_ms), now);
         }
-        if beat.leaving {
-            self.out.leaving.insert(from);
-        }
+        match beat.leaving {
+            true => self.out.leaving.insert(from),
+            // Its disk answers again.
+            false => self.out.leaving.remove(&from),
+        };
         self.settle_dirty();
         for (lane, digest) in beat.lanes.iter().zip(&beat.digests) {
             if *lane >= LANES || !self.config.lanes.owns_lane(*lane) {

@@ -439,7 +439,7 @@ impl<S: EntryStore> Node<S> {
         }
         // Captures go on next turn, so that one large shard doesn't hold the others up.
         self.dirty.append(&mut self.capturing);
-        self.out.take_effects(!self.dirty.is_empty())
+        self.out.take_effects(now, !self.dirty.is_empty())
     }
 
     /// The Raft clock.

@@ -20,7 +20,7 @@ use crate::{
     error::Error,
     machine::{codec, command::Outcome},
     multiraft::govern::GovernError,
-    types::{GroupId, NodeId, ReplicaId, Term},
+    types::{GroupId, NodeId, Now, ReplicaId, Term},
 };
 
 /// A frame is cut when it holds about this much, so that one message of the stream stays below its limit.
@@ -124,7 +124,7 @@ pub(super) struct Out {
     pub(super) writes: Writes,
     /// The session that stands with each peer; what is for another one is over.
     pub(super) sessions: BTreeMap<NodeId, u64>,
-    /// The peers that have said, in their session, that they leave.
+    /// The peers that have said last, in their session, that they leave or can't write.
     pub(super) leaving: BTreeSet<NodeId>,
     /// Local batches that are in no log after all and must find their way again, with a hint at the leader.
     pub(super) again: Vec<(Batch, Option<NodeId>)>,
@@ -143,13 +143,13 @@ impl Out {
         }
     }
 
-    pub(super) fn take_effects(&mut self, more: bool) -> Effects {
+    pub(super) fn take_effects(&mut self, now: Now, more: bool) -> Effects {
         let mut effects = std::mem::take(&mut self.effects);
         for (peer, draft) in std::mem::take(&mut self.drafts) {
             let frames = draft.done.into_iter().chain((draft.bytes > 0).then_some(draft.frame));
             effects.frames.extend(frames.map(|frame| (peer, frame)));
         }
-        effects.persist = self.writes.take();
+        effects.persist = self.writes.take(now);
         effects.more = more;
         effects
     }

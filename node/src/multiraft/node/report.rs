@@ -116,6 +116,7 @@ impl Report {
             used_bytes: self.workers.values().map(|report| report.used_bytes).sum(),
             limit_bytes,
             unfit: self.workers.values().flat_map(|report| report.unfit.clone()).collect(),
+            disk_failed: self.workers.values().any(|report| report.disk_failed),
         }
     }
 }
@@ -184,6 +185,7 @@ impl<S: EntryStore> Node<S> {
             used_bytes: self.report.used_bytes,
             limit_bytes: 0,
             unfit: self.report.unfit.values().cloned().collect(),
+            disk_failed: self.failed.is_some(),
         }
     }
 

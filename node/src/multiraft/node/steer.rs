@@ -183,7 +183,7 @@ impl<S: EntryStore> Group<S> {
 impl<S: EntryStore> Node<S> {
     /// Lets the leaders here that are not where or what the map wants do something about it.
     pub(super) fn steer(&mut self, now: Now) {
-        if self.resigning {
+        if self.is_leaving(now) {
             return;
         }
         for id in self.unsteady.iter().copied().collect::<Vec<_>>() {

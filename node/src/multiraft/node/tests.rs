@@ -35,6 +35,8 @@ struct Cluster {
     ahead: Option<(NodeId, u64)>,
     /// What went from the disks.
     destroyed: Vec<(NodeId, GroupId, ReplicaId)>,
+    /// A node whose disk does not answer, and the last batch that it was given.
+    hanging: Option<(NodeId, u64)>,
 }
 
 fn member(node: u64, life: u128) -> Member {
@@ -122,6 +124,7 @@ impl Cluster {
             sessions: BTreeMap::new(),
             ahead: None,
             destroyed: Vec::new(),
+            hanging: None,
         };
         let ids: Vec<NodeId> = cluster.nodes.keys().copied().collect();
         for a in &ids {
@@ -173,7 +176,10 @@ impl Cluster {
                 more |= effects.more || effects.persist.is_some();
                 let gone = effects.persist.iter().flat_map(|batch| &batch.destroyed);
                 self.destroyed.extend(gone.map(|(group, replica)| (from, *group, *replica)));
-                durable::perform(node, now, effects.persist, effects.checkpoints);
+                match (&mut self.hanging, effects.persist) {
+                    (Some((hanging, last)), Some(batch)) if *hanging == from => *last = batch.number,
+                    (_, persist) => durable::perform(node, now, persist, effects.checkpoints),
+                }
                 self.replies.extend(effects.replies);
                 self.governed.extend(effects.governed);
                 frames.extend(effects.frames.into_iter().map(|(to, frame)| (from, to, frame)));

@@ -35,7 +35,7 @@ impl Script {
     /// |---|---|
     /// | `cluster ZONES SHARDS FACTOR` | a new world; zones as `a,b,-`, `-` for none |
     /// | `join NODE [ZONE]`, `kill NODE`, `silent NODE MS` | what nodes do; `join` of a member is an empty restart |
-    /// | `corrupt NODE SHARD` | a replica's state is wrong |
+    /// | `corrupt NODE SHARD`, `fail NODE` | a replica's state is wrong; a node's disk fails |
     /// | `drain NODE`, `undrain NODE`, `factor N`, `pause`, `bytes SHARD N`, `limit NODE N` | what people do |
     /// | `plan`, `preflight NODE...`, `show` | answers, nothing is done |
     /// | `rounds N`, `settle` | plans are carried out |
@@ -51,6 +51,7 @@ impl Script {
             }
             "join" => world.join(node(1), words.get(2).copied().unwrap_or_default()),
             "kill" => world.kill(node(1)),
+            "fail" => world.fail_disk(node(1)),
             "corrupt" => world.corrupt(node(1), number(2) as u32),
             "silent" => _ = world.silent_ms.insert(node(1), number(2)),
             "drain" => world.set_state(node(1), MemberState::Draining),

@@ -29,6 +29,8 @@ pub(super) struct World {
     pub(super) limits: BTreeMap<NodeId, u64>,
     /// Replicas that run and must not be believed.
     pub(super) corrupt: BTreeSet<ReplicaId>,
+    /// Nodes that can't write any more.
+    pub(super) failed_disks: BTreeSet<NodeId>,
     /// Migrations that were begun, by reason.
     pub(super) begun: BTreeMap<&'static str, usize>,
     lives: u128,
@@ -71,6 +73,7 @@ impl World {
             bytes: map.groups.keys().map(|group| (*group, 100)).collect(),
             limits: BTreeMap::new(),
             corrupt: BTreeSet::new(),
+            failed_disks: BTreeSet::new(),
             begun: BTreeMap::new(),
             lives: 1_000,
             map,
@@ -95,6 +98,13 @@ impl World {
     pub(super) fn corrupt(&mut self, node: NodeId, shard: u32) {
         let at = self.map.groups[&GroupId::of_shard(shard)].on(node).expect("a replica");
         self.corrupt.insert(at.replica);
+    }
+
+    /// A disk fails, and every replica of its node stops.
+    pub(super) fn fail_disk(&mut self, node: NodeId) {
+        self.failed_disks.insert(node);
+        let stopped = self.map.groups.values().filter_map(|set| set.on(node)).map(|at| at.replica);
+        self.corrupt.extend(stopped);
     }
 
     pub(super) fn set_state(&mut self, node: NodeId, state: MemberState) {
@@ -129,6 +139,7 @@ impl World {
                 map_version: self.map.version,
                 used_bytes: self.used_bytes(*node),
                 limit_bytes: self.limits.get(node).copied(),
+                disk_failed: self.failed_disks.contains(node),
             };
             (*node, health)
         });

@@ -7,7 +7,10 @@ use crema::{
 };
 
 use super::{Event, World};
-use crate::{clock::MS, net::Place};
+use crate::{
+    clock::{MS, SECOND},
+    net::Place,
+};
 
 impl World<'_> {
     /// What a turn writes is on its way to the disk.
@@ -31,7 +34,12 @@ impl World<'_> {
         if self.hosts[place].disk.as_mut().is_none_or(|disk| !disk.write(batch)) {
             return;
         }
-        let slow = if self.draw.below(50) == 0 { 300 * MS } else { 3 * MS };
+        let slow = match self.draw.below(2_000) {
+            // It hangs, as disks of clouds do.
+            0 if self.now < self.plan.heal_at => 8 * SECOND,
+            0..40 => 300 * MS,
+            _ => 3 * MS,
+        };
         let at = self.hosts[place].disk_free_at.max(self.now) + 100 + self.draw.below(slow);
         self.hosts[place].disk_free_at = at;
         self.queue.set(at, Event::Synced { place, boot, number });

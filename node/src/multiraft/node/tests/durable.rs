@@ -413,3 +413,27 @@ fn nobody_sleeps_over_a_write_that_has_no_time_yet() {
     cluster.run_ms(2_000);
     assert!(matches!(cluster.replies.get(&ticket), Some(Ok(_))), "{:?}", cluster.replies.get(&ticket));
 }
+
+#[test]
+fn a_disk_that_hangs_takes_no_leadership_with_it() {
+    let mut cluster = three(Limits::default());
+    cluster.run(1, vec![put("k", "1")]).expect("write");
+    let before = cluster.leader();
+    cluster.hanging = Some((before, 0));
+    let waiting = cluster.submit(before.0, vec![put("k", "2")]);
+    cluster.run_ms(10_000);
+    let after = cluster.nodes.values().find_map(|node| {
+        let status = node.group_status(SHARD)?;
+        (status.role == crate::consensus::Role::Leader && node.config.node != before).then_some(node.config.node)
+    });
+    let after = after.expect("another leader, though nobody is gone");
+    cluster.run(after.0, vec![put("k", "3")]).expect("a write where the disk works");
+
+    let (_, last) = cluster.hanging.take().expect("a disk that hangs");
+    cluster.input(before, Input::Persisted { number: last });
+    cluster.run_ms(10_000);
+    assert!(cluster.replies.contains_key(&waiting), "its client hears what became of it, or that nobody knows");
+    cluster.run(before.0, vec![put("k", "4")]).expect("write");
+    let of = |node| (cluster.status(node).entries, cluster.status(node).state_hash);
+    assert_eq!(of(before.0), of(after.0));
+}
