@@ -2,7 +2,10 @@
 //! looked at first.
 
 use crema_crds::spec::UpdateKind;
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Pod, Secret},
+};
 use kube::{
     Api,
     api::{Patch, PatchParams, PropagationPolicy},
@@ -33,10 +36,22 @@ pub(super) async fn create(hands: &Hands, ground: Ground<'_>, replicas: u32) -> 
     if there.is_some() {
         return Err(ApplyError::Foreign { kind: rendered.kind.name(), name });
     }
+    token(hands, ground).await?;
     let failed = |source| ApplyError::kube(format!("create StatefulSet {name}"), source);
     let Some(resource) = hands.kinds.resolve(Kind::StatefulSet).await.map_err(failed)? else { return Ok(()) };
     // Without a uid it is refused where another's fields are in the way.
     put(hands, ground, &resource, with_strategy(rendered.manifest(&resource.version), kind), None).await
+}
+
+/// Pods take the token when they start: one that is about to go with a namesake which lived before would be lost.
+async fn token(hands: &Hands, ground: Ground<'_>) -> Result<(), ApplyError> {
+    let name = ground.identity.token_secret();
+    let secrets: Api<Secret> = Api::namespaced(hands.client.clone(), &ground.identity.namespace);
+    let found = secrets.get_metadata(&name).await;
+    let found = found.map_err(|source| ApplyError::kube(format!("read Secret {name}"), source))?;
+    let mut owners = found.metadata.owner_references.iter().flatten();
+    let other = owners.any(|owner| owner.controller == Some(true) && owner.uid != ground.identity.uid);
+    if other { Err(ApplyError::Foreign { kind: "Secret", name }) } else { Ok(()) }
 }
 
 /// Gives it another template, at rest. The size in its claim template can't be changed: it stays as it is.
