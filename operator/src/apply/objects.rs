@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use super::{ApplyError, Ground, Hands, merge, unless_gone};
 use crate::{
     FIELD_MANAGER,
-    model::{Control, Live, OwnedHash, PodState},
+    model::{Control, Live, OwnedHash, PodState, PodView, StatefulSetView},
     objects::{self, Kind, Rendered, TOKEN_KEY, ZONE},
 };
 
@@ -24,7 +24,11 @@ pub(super) async fn apply(hands: &Hands, ground: Ground<'_>, max_unavailable: u3
     let mut failed = Vec::new();
     failed.extend(token(hands, ground).await.err());
     let rendered = objects::desired(ground.spec, ground.identity);
-    for object in rendered.iter().filter(|object| object.kind != Kind::StatefulSet) {
+    let (seen, revision) = (&ground.sight.seen, ground.identity.revision.as_str());
+    let settings = objects::settings_name(ground.spec, ground.identity);
+    let idle = is_for_nobody(&settings, revision, seen.sts.as_ref(), &seen.pods);
+    let wanted = |object: &&Rendered| object.kind != Kind::StatefulSet && !(idle && object.name == settings);
+    for object in rendered.iter().filter(wanted) {
         failed.extend(write(hands, ground, object, max_unavailable).await.err());
     }
     for spent in spent(&rendered, &ground.sight.seen.owned) {
@@ -34,6 +38,15 @@ pub(super) async fn apply(hands: &Hands, ground: Ground<'_>, max_unavailable: u3
         failed.extend(tell_zone(hands, ground, pod, zone).await.err());
     }
     if failed.is_empty() { Ok(()) } else { Err(ApplyError::Some(failed)) }
+}
+
+/// Whether process settings would be written for nobody: the pods have this very revision and other settings, those of an
+/// operator of another version. Written all the same, they would be deleted in the next pass, and so for ever.
+fn is_for_nobody(settings: &str, revision: &str, sts: Option<&StatefulSetView>, pods: &[PodView]) -> bool {
+    let is_current = sts.is_some_and(|sts| sts.revision == revision && !sts.deleting);
+    let of_pods = pods.iter().filter(|pod| pod.revision == revision).filter_map(|pod| pod.config.as_deref());
+    let configs: Vec<&str> = of_pods.collect();
+    is_current && !configs.is_empty() && !configs.contains(&settings)
 }
 
 async fn write(hands: &Hands, ground: Ground<'_>, object: &Rendered, max_unavailable: u32) -> Result<(), ApplyError> {
@@ -175,7 +188,10 @@ async fn tell_zone(hands: &Hands, ground: Ground<'_>, pod: &Live, zone: &str) ->
 
 #[cfg(test)]
 mod tests {
+    use crema_crds::spec::UpdateKind;
+
     use super::*;
+    use crate::model::Ordinal;
 
     fn owned(kind: Kind, control: Control) -> OwnedHash {
         let live = Live { name: "cart".to_owned(), uid: kind.name().to_owned(), resource_version: "1".to_owned() };
@@ -196,6 +212,38 @@ mod tests {
         assert_eq!(kinds, [Kind::PodDisruptionBudget, Kind::ServiceMonitor]);
         let foreign = [owned(Kind::ServiceMonitor, Control::Other("x".to_owned()))];
         assert!(spent(&[], &foreign).is_empty());
+    }
+
+    #[test]
+    fn an_operator_of_another_version_writes_no_settings_that_nobody_has() {
+        let live = |name: &str| Live { name: name.to_owned(), uid: String::new(), resource_version: String::new() };
+        let sts = StatefulSetView {
+            live: live("cart"),
+            control: Control::Ours,
+            deleting: false,
+            replicas: 1,
+            update: UpdateKind::Rolling,
+            partition: 1,
+            revision: "r1".to_owned(),
+            settled: true,
+            claim_bytes: None,
+        };
+        let pod = |revision: &str, config: &str| PodView {
+            live: live("cart-0"),
+            control: Control::Ours,
+            ordinal: Ordinal(0),
+            state: PodState::Ready,
+            since_ms: 0,
+            machine: None,
+            revision: revision.to_owned(),
+            config: Some(config.to_owned()),
+        };
+        let idle = |pods: &[PodView]| is_for_nobody("new", "r1", Some(&sts), pods);
+        assert!(idle(&[pod("r1", "old")]));
+        assert!(!idle(&[pod("r1", "old"), pod("r1", "new")]));
+        assert!(!idle(&[pod("r0", "old")]), "the first pod of the revision is still to come");
+        assert!(!is_for_nobody("new", "r2", Some(&sts), &[pod("r1", "old")]), "a new template is to come");
+        assert!(!is_for_nobody("new", "r1", None, &[pod("r1", "old")]), "the StatefulSet is made anew");
     }
 
     #[test]

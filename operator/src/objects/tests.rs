@@ -257,6 +257,7 @@ fn edits() -> Vec<(bool, Value)> {
         json!({ "pod": { "sidecars": [{ "name": "proxy", "image": "proxy:1" }] } }),
         json!({ "pod": { "volumes": [{ "name": "scratch", "emptyDir": {} }] } }),
         json!({ "pod": { "securityContext": { "fsGroup": 7 } } }),
+        json!({ "pod": { "securityContext": { "seccompProfile": null } } }),
         json!({ "pod": { "containerSecurityContext": { "runAsUser": 7 } } }),
         json!({ "logLevel": "debug" }),
     ];
