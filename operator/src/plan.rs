@@ -19,9 +19,9 @@ mod settings;
 mod workload;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
-use crema_crds::validate::Validated;
+use crema_crds::Validated;
 
 pub use action::{Action, SettingsChange, eviction_name};
 pub use condition::{Condition, ConditionKind, EventNote, Reason, Severity};
