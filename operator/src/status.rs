@@ -116,10 +116,9 @@ pub fn difference(before: &CremaClusterStatus, after: &CremaClusterStatus) -> Di
     }
     let steady = |status: &CremaClusterStatus| {
         let mut status = status.clone();
-        status.migrations = status.migrations.map(|migrations| MigrationsStatus {
-            active: migrations.active.min(1),
-            ..MigrationsStatus::default()
-        });
+        status.migrations = status
+            .migrations
+            .map(|migrations| MigrationsStatus { active: migrations.active.min(1), ..MigrationsStatus::default() });
         status.waiting_on = Vec::new();
         status.shards = status.shards.map(|shards| ShardsStatus { moving: 0, healthy: 0, ..shards });
         status.members.iter_mut().for_each(|member| (member.leaders, member.voters) = (0, 0));
