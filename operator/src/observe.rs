@@ -80,7 +80,7 @@ pub async fn observe(client: &Client, kinds: &Kinds, subject: Subject) -> Result
     let ground = Ground::survey(client, &identity, &views, &raw.claims).await?;
     let owned = owned::owned(client, kinds, &identity, &referred(&raw, &views)).await?;
     let doors = pods.iter().filter_map(|(view, pod)| door(view, pod)).collect();
-    let token = raw.token.as_ref().and_then(token);
+    let token = raw.token.as_ref().and_then(|secret| token(secret, uid));
     let has_token = token.is_some();
     let nodes = Nodes::new(doors, token);
     let Look { view: cluster, versions } = nodes.look().await;
@@ -197,7 +197,12 @@ fn zone(view: &PodView, pod: &Pod, machines: Option<&[NodeView]>) -> Option<(Liv
     (says != Some(&zone) && view.control == Control::Ours).then(|| (view.live.clone(), zone))
 }
 
-fn token(secret: &Secret) -> Option<String> {
+/// Not that of a namesake which lived before: it goes with its owner.
+fn token(secret: &Secret, uid: &str) -> Option<String> {
+    match workload::control(&secret.metadata, Some(uid)) {
+        Control::Ours | Control::Nobody => {}
+        Control::Other(_) => return None,
+    }
     let bytes = secret.data.as_ref()?.get(TOKEN_KEY)?;
     String::from_utf8(bytes.0.clone()).ok().filter(|token| !token.is_empty())
 }

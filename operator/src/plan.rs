@@ -19,7 +19,7 @@ mod settings;
 mod workload;
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crema_crds::Validated;
 

@@ -15,7 +15,7 @@ use k8s_openapi::{
 };
 
 use crate::{
-    model::{Group, Intent, MapView, MemberState, Memory, NodeId, Observed, PodState},
+    model::{Control, Group, Intent, MapView, MemberState, Memory, NodeId, Observed, PodState},
     plan::{Plan, under_replicated},
 };
 
@@ -82,11 +82,17 @@ pub enum Difference {
 pub fn status(pass: &Pass<'_>) -> CremaClusterStatus {
     let seen = pass.seen;
     let map = seen.cluster.map.as_ref();
-    let ready = seen.pods.iter().filter(|pod| pod.state == PodState::Ready).count();
+    let pods = || {
+        seen.pods.iter().filter(|pod| match pod.control {
+            Control::Ours | Control::Nobody => true,
+            Control::Other(_) => false,
+        })
+    };
+    let ready = pods().filter(|pod| pod.state == PodState::Ready).count();
     let versions: Vec<&str> = pass.versions.iter().map(String::as_str).collect();
     let mut status = CremaClusterStatus {
         observed_generation: Some(seen.object.generation),
-        replicas: count(seen.pods.len()),
+        replicas: count(pods().count()),
         ready_replicas: count(ready),
         nodes: Some(format!("{ready}/{}", pass.intent.replicas)),
         selector: Some(pass.selector.to_owned()),
@@ -110,7 +116,9 @@ pub fn difference(before: &CremaClusterStatus, after: &CremaClusterStatus) -> Di
     }
     let steady = |status: &CremaClusterStatus| {
         let mut status = status.clone();
-        status.migrations = None;
+        status.migrations = status
+            .migrations
+            .map(|migrations| MigrationsStatus { active: migrations.active.min(1), ..MigrationsStatus::default() });
         status.waiting_on = Vec::new();
         status.shards = status.shards.map(|shards| ShardsStatus { moving: 0, healthy: 0, ..shards });
         status.members.iter_mut().for_each(|member| (member.leaders, member.voters) = (0, 0));

@@ -105,6 +105,8 @@ pub(super) async fn put(
     mut manifest: Value,
     uid: Option<&str>,
 ) -> Result<(), ApplyError> {
+    // Whoever was frozen in the middle of a pass must not put an old spec over a new one.
+    hands.may_act()?;
     let name = manifest["metadata"]["name"].as_str().unwrap_or_default().to_owned();
     let mut by = PatchParams::apply(FIELD_MANAGER);
     if let Some(uid) = uid {

@@ -2,7 +2,10 @@
 //! looked at first.
 
 use crema_crds::spec::UpdateKind;
-use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::Pod};
+use k8s_openapi::api::{
+    apps::v1::StatefulSet,
+    core::v1::{Pod, Secret},
+};
 use kube::{
     Api,
     api::{Patch, PatchParams, PropagationPolicy},
@@ -17,7 +20,7 @@ use super::{
 use crate::{
     FIELD_MANAGER,
     model::Live,
-    objects::{self, Kind},
+    objects::{self, Identity, Kind, REVISION},
 };
 
 /// The strategy by which a pod is only replaced once somebody deletes it.
@@ -33,13 +36,26 @@ pub(super) async fn create(hands: &Hands, ground: Ground<'_>, replicas: u32) -> 
     if there.is_some() {
         return Err(ApplyError::Foreign { kind: rendered.kind.name(), name });
     }
+    token(hands, ground).await?;
     let failed = |source| ApplyError::kube(format!("create StatefulSet {name}"), source);
     let Some(resource) = hands.kinds.resolve(Kind::StatefulSet).await.map_err(failed)? else { return Ok(()) };
     // Without a uid it is refused where another's fields are in the way.
     put(hands, ground, &resource, with_strategy(rendered.manifest(&resource.version), kind), None).await
 }
 
-/// Gives it another template, at rest. The size in its claim template can't be changed: it stays as it is.
+/// Pods take the token when they start: one that is about to go with a namesake which lived before would be lost.
+async fn token(hands: &Hands, ground: Ground<'_>) -> Result<(), ApplyError> {
+    let name = ground.identity.token_secret();
+    let secrets: Api<Secret> = Api::namespaced(hands.client.clone(), &ground.identity.namespace);
+    let found = secrets.get_metadata(&name).await;
+    let found = found.map_err(|source| ApplyError::kube(format!("read Secret {name}"), source))?;
+    let mut owners = found.metadata.owner_references.iter().flatten();
+    let other = owners.any(|owner| owner.controller == Some(true) && owner.uid != ground.identity.uid);
+    if other { Err(ApplyError::Foreign { kind: "Secret", name }) } else { Ok(()) }
+}
+
+/// Gives it another template, at rest. The size in its claim template can't be changed: it stays as it is. So does the
+/// template itself if it has the revision that is wanted: an operator of another version may render it otherwise.
 pub(super) async fn template(
     hands: &Hands,
     ground: Ground<'_>,
@@ -50,12 +66,15 @@ pub(super) async fn template(
     let revision = &ground.identity.revision;
     let failed = |source| ApplyError::kube(format!("apply revision {revision} to {}", sts.name), source);
     let live = api(hands, ground).get(&sts.name).await.map_err(failed)?;
-    let mut version = sts.resource_version.clone();
     let kind = ground.spec.update.kind;
+    if revision_of(&live) == Some(revision) {
+        let patch = amended(sts, &live, ground.identity, strategy(kind, partition));
+        return merge(&api(hands, ground), &sts.name, &patch).await.map(drop).map_err(failed);
+    }
+    let mut version = sts.resource_version.clone();
     if kind == UpdateKind::Manual && !is_on_delete(&live) {
         // First by itself: server-side apply leaves a partition that a patch has written, and the two don't go together.
-        let strategy = json!({ "type": ON_DELETE, "rollingUpdate": null });
-        let patch = json!({ "metadata": bound_to(sts), "spec": { "updateStrategy": strategy } });
+        let patch = json!({ "metadata": bound_to(sts), "spec": { "updateStrategy": strategy(kind, partition) } });
         let patched = merge(&api(hands, ground), &sts.name, &patch).await.map_err(failed)?;
         version = patched.metadata.resource_version.unwrap_or(version);
     }
@@ -104,6 +123,29 @@ fn with_strategy(mut manifest: Value, kind: UpdateKind) -> Value {
         UpdateKind::Manual => manifest["spec"]["updateStrategy"] = json!({ "type": ON_DELETE }),
     }
     manifest
+}
+
+/// The same, for a patch: it takes away what doesn't go with it.
+fn strategy(kind: UpdateKind, partition: u32) -> Value {
+    match kind {
+        UpdateKind::Rolling => json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": partition } }),
+        UpdateKind::Manual => json!({ "type": ON_DELETE, "rollingUpdate": null }),
+    }
+}
+
+/// A StatefulSet that is ours, with this strategy, and with the template that it has.
+fn amended(sts: &Live, live: &StatefulSet, identity: &Identity, strategy: Value) -> Value {
+    let mut patch = json!({ "metadata": bound_to(sts), "spec": { "updateStrategy": strategy } });
+    let owners = live.metadata.owner_references.as_deref().unwrap_or_default();
+    if !owners.iter().any(|owner| owner.uid == identity.uid) {
+        let others = owners.iter().map(|owner| json!(owner));
+        patch["metadata"]["ownerReferences"] = others.chain([identity.owner()]).collect();
+    }
+    patch
+}
+
+fn revision_of(sts: &StatefulSet) -> Option<&String> {
+    sts.spec.template.metadata.as_ref()?.annotations.as_ref()?.get(REVISION)
 }
 
 fn is_on_delete(sts: &StatefulSet) -> bool {
@@ -170,6 +212,29 @@ mod tests {
         } }))
         .expect("one");
         assert!(is_on_delete(&sts));
+    }
+
+    #[test]
+    fn a_template_of_this_revision_stays_as_it_is() {
+        let text = |text: &str| text.to_owned();
+        let identity = Identity { name: text("cart"), namespace: text("shop"), uid: text("c"), revision: text("r1") };
+        let sts = Live { name: text("cart"), uid: text("u"), resource_version: text("7") };
+        let of = |owners: Value| -> StatefulSet {
+            let template = json!({ "metadata": { "annotations": { (REVISION): "r1" } } });
+            let spec = json!({ "selector": {}, "template": template });
+            serde_json::from_value(json!({ "metadata": { "ownerReferences": owners }, "spec": spec })).expect("one")
+        };
+        let orphan = of(json!([]));
+        assert_eq!(revision_of(&orphan), Some(&identity.revision));
+        let patch = amended(&sts, &orphan, &identity, strategy(UpdateKind::Manual, 3));
+        let by_hand = json!({ "updateStrategy": { "type": "OnDelete", "rollingUpdate": null } });
+        let metadata = json!({ "uid": "u", "resourceVersion": "7", "ownerReferences": [identity.owner()] });
+        assert_eq!(patch, json!({ "metadata": metadata, "spec": by_hand }));
+        let ours = of(json!([identity.owner()]));
+        let patch = amended(&sts, &ours, &identity, strategy(UpdateKind::Rolling, 3));
+        let rolling = json!({ "type": "RollingUpdate", "rollingUpdate": { "partition": 3 } });
+        let metadata = json!({ "uid": "u", "resourceVersion": "7" });
+        assert_eq!(patch, json!({ "metadata": metadata, "spec": { "updateStrategy": rolling } }));
     }
 
     #[test]

@@ -115,9 +115,12 @@ fn tokens_are_texts_and_draws_are_identities() {
         data: Some([(TOKEN_KEY.to_owned(), k8s_openapi::ByteString(bytes.to_vec()))].into()),
         ..Secret::default()
     };
-    assert_eq!(token(&secret(b"t1")).as_deref(), Some("t1"));
-    assert_eq!(token(&secret(b"")), None);
-    assert_eq!(token(&secret(&[0xff])), None);
+    assert_eq!(token(&secret(b"t1"), "u").as_deref(), Some("t1"));
+    assert_eq!(token(&secret(b""), "u"), None);
+    assert_eq!(token(&secret(&[0xff]), "u"), None);
+    let owner = json!([{"apiVersion": "v", "kind": "k", "name": "cart", "uid": "other", "controller": true}]);
+    let metadata = read(json!({"name": "cart-token", "ownerReferences": owner}));
+    assert_eq!(token(&Secret { metadata, ..secret(b"t1") }, "u"), None, "a namesake's");
     let ClusterUid(drawn) = draw();
     assert!(drawn.len() == 32 && drawn.bytes().all(|byte| byte.is_ascii_hexdigit()), "{drawn}");
 }

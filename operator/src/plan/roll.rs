@@ -32,9 +32,24 @@ pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dra
     }
     draft.progress(Reason::Rolling, progress(scene, sts));
     let spare = is_spare(scene, map, next);
+    if !spare && undo(scene, sts, map, &outdated, draft) {
+        return;
+    }
     if is_due(scene, sts, next, spare, draft) && (spare || may_go(scene, sts, map, next, draft)) {
         step(scene, sts, map, next, spare, draft);
     }
+}
+
+/// A pod that an earlier change left broken, below healthy ones that may not go before it is back: it returns as those are.
+fn undo(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, outdated: &[&PodView], draft: &mut Draft) -> bool {
+    let is_good = |pod: &PodView, broken: &PodView| {
+        pod.state == PodState::Ready && pod.revision != sts.revision && pod.revision != broken.revision
+    };
+    let is_left = |broken: &PodView| is_spare(scene, map, broken) && scene.pods().any(|pod| is_good(pod, broken));
+    let Some(pod) = outdated.iter().copied().find(|pod| is_left(pod)) else { return false };
+    let message = format!("pod {} is broken: it returns as the others are", pod.live.name);
+    draft.disrupt(Action::DeletePod { pod: pod.live.clone(), at_once: false }, Reason::Rolling, message);
+    true
 }
 
 fn progress(scene: &Scene<'_>, sts: &StatefulSetView) -> String {

@@ -6,4 +6,4 @@ mod properties;
 mod safety;
 mod script;
 mod steps;
-mod world;
+pub(crate) mod world;

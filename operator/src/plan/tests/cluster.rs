@@ -2,10 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{super::SettingsChange, world::World};
-use crate::model::{
-    ClusterUid, Group, GroupView, Incarnation, MapVersion, MapView, MemberState, MemberView, NodeId, SettingsView,
-    VoterView,
+use super::world::World;
+use crate::{
+    model::{
+        ClusterUid, Group, GroupView, Incarnation, MapVersion, MapView, MemberState, MemberView, NodeId,
+        SettingsView, VoterView,
+    },
+    plan::SettingsChange,
 };
 
 /// Changes of replica sets in a tick: less than a drain needs, so that it is seen half done.

@@ -130,6 +130,9 @@ impl World {
                     self.set_state(ordinal, PodState::Starting);
                     self.start(ordinal);
                 }
+                PodState::Starting | PodState::Ready if runs && !self.processes.contains_key(&ordinal.node()) => {
+                    self.set_state(ordinal, PodState::Stopped("its machine restarted".to_owned()));
+                }
                 PodState::Starting if runs && self.is_served(ordinal) => self.set_state(ordinal, PodState::Ready),
                 PodState::Pending(_)
                 | PodState::Stopped(_)
@@ -150,7 +153,7 @@ impl World {
         let ready = || self.seen.k8s_nodes.iter().flatten().filter(|machine| machine.ready);
         let chosen = match bound.and_then(|claim| claim.pinned_to.as_deref()) {
             Some(pinned) => ready().find(|machine| machine.name == pinned),
-            None => ready().find(|machine| !taken.contains(&machine.name.as_str())).or_else(|| ready().next()),
+            None => ready().find(|machine| !taken.contains(&machine.name.as_str())),
         };
         let Some(machine) = chosen.map(|machine| machine.name.clone()) else { return };
         for claim in self.seen.claims.iter_mut().filter(|claim| claim.ordinal == ordinal) {

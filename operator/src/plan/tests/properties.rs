@@ -3,8 +3,11 @@
 
 use proptest::prelude::*;
 
-use super::{super::Action, world::World};
-use crate::model::{Group, MemberState, Memory, Ordinal, PodState, Storage};
+use super::world::World;
+use crate::{
+    model::{Group, MemberState, Memory, Ordinal, PodState, PodView, Step, Storage},
+    plan::Action,
+};
 
 /// Enough for the longest repair, roll and drain in a row.
 const PASSES: usize = 3_000;
@@ -77,6 +80,12 @@ fn live(mut world: World, events: &[Event]) {
         if is_settled(&world) {
             break;
         }
+        // A lost machine may have cost a roll its time: a person asks again.
+        let roll = world.seen.memory.roll.as_ref();
+        if roll.is_some_and(|roll| matches!(roll.step, Step::Failed { .. }) && roll.revision == world.intent.revision)
+        {
+            world.intent.revision = format!("r{}", world.fresh());
+        }
         step(&mut world);
     }
     let (_, end) = world.settle(PASSES);
@@ -124,7 +133,11 @@ fn step(world: &mut World) {
             }
             _ => None,
         };
-        let harm = taken.is_some_and(|ordinal| ready.contains(&ordinal));
+        let votes = |ordinal: Ordinal| {
+            let mut voters = world.map.iter().flat_map(|map| map.groups.values()).flat_map(|group| &group.voters);
+            voters.any(|voter| voter.node == ordinal.node())
+        };
+        let harm = taken.is_some_and(|ordinal| ready.contains(&ordinal) && votes(ordinal));
         assert!(whole || !harm, "{action}, while something is missing");
     }
     world.tick();
@@ -151,7 +164,7 @@ fn is_whole(world: &World) -> bool {
 /// No pod is about to go.
 fn is_resting(world: &World) -> bool {
     let Some(sts) = &world.seen.sts else { return false };
-    let going = |pod: &crate::model::PodView| pod.ordinal.0 >= sts.partition && pod.revision != sts.revision;
+    let going = |pod: &PodView| pod.ordinal.0 >= sts.partition && pod.revision != sts.revision;
     !world.seen.pods.iter().any(|pod| going(pod) || pod.state == PodState::Terminating)
 }
 

@@ -2,13 +2,13 @@
 
 use crema_crds::spec::UpdateKind;
 
-use super::{
-    super::{Action, ConditionKind, Plan, decide},
-    world::World,
-};
-use crate::model::{
-    Answer, ClusterUid, Control, Formation, Incarnation, MapVersion, MemberState, Memory, NodeId, Ordinal, PodState,
-    Storage, Update,
+use super::world::{Process, World, claim};
+use crate::{
+    model::{
+        Answer, ClusterUid, Control, Formation, Incarnation, MapVersion, MemberState, Memory, NodeId, Ordinal,
+        PodState, Storage, Update,
+    },
+    plan::{Action, ConditionKind, Plan, decide},
 };
 
 /// A cluster that was formed and has come to rest.
@@ -233,7 +233,7 @@ fn a_silent_node_that_makes_a_majority_is_not_spare() {
     let life =
         world.map.as_ref().and_then(|map| map.members.get(&NodeId(2))).map(|member| member.incarnation.clone());
     let (cluster, life) = (world.map.as_ref().map(|map| map.uid.clone()), life.expect("a member"));
-    world.processes.insert(NodeId(2), super::world::Process { life, cluster });
+    world.processes.insert(NodeId(2), Process { life, cluster });
     world.set_state(Ordinal(1), PodState::Ready);
     let plan = planned(&mut world);
     let lowered = plan.actions.iter().any(|action| matches!(action, Action::PatchPartition { partition: 2, .. }));
@@ -252,8 +252,8 @@ fn an_object_that_is_deleted_is_left_alone() {
 fn what_somebody_else_owns_is_never_touched() {
     let mut world = formed(3);
     world.intent.storage = Storage::Disk { bytes: 100, delete_with_object: true, delete_when_scaled: true };
-    let claim = super::world::claim(&mut world, Ordinal(0), 100);
-    world.seen.claims.push(claim);
+    let made = claim(&mut world, Ordinal(0), 100);
+    world.seen.claims.push(made);
     world.intent.revision = "r2".to_owned();
     if let Some(sts) = &mut world.seen.sts {
         sts.control = Control::Other("somebody".to_owned());

@@ -6,13 +6,11 @@ use std::fmt::Write as _;
 
 use crema_crds::spec::{QuorumLoss, UpdateKind};
 
-use super::{
-    super::{Action, Plan, decide},
-    world::World,
-};
+use super::world::World;
 use crate::{
     golden,
     model::{Answer, ClusterUid, Control, Incarnation, MapVersion, Memory, NodeId, Ordinal, PodState, Storage},
+    plan::{Action, Plan, decide},
 };
 
 #[test]

@@ -1,7 +1,13 @@
 //! What the steps of a plan do in the [`World`]. Whatever a step is bound to must hold, as on a real API server and a real map.
 
-use super::{super::Action, cluster::update, world::World, world::stateful_set};
-use crate::model::{Live, MapVersion, MapView, MemberState, NodeId, PodState, StatefulSetView};
+use super::{
+    cluster::update,
+    world::{World, stateful_set},
+};
+use crate::{
+    model::{ClaimView, Group, Live, MapVersion, MapView, MemberState, NodeId, PodState, StatefulSetView},
+    plan::Action,
+};
 
 impl World {
     /// Does a step.
@@ -83,11 +89,7 @@ impl World {
         Ok(())
     }
 
-    fn change_claim(
-        &mut self,
-        bound: &Live,
-        change: impl FnOnce(&mut crate::model::ClaimView),
-    ) -> Result<(), String> {
+    fn change_claim(&mut self, bound: &Live, change: impl FnOnce(&mut ClaimView)) -> Result<(), String> {
         let version = self.fresh().to_string();
         let claim = self.seen.claims.iter_mut().find(|claim| claim.live == *bound).ok_or("the claim has changed")?;
         change(claim);
@@ -142,7 +144,7 @@ impl World {
             }
             Action::TransferLeaders { moves } => {
                 for (shard, node) in moves {
-                    let group = map.groups.get_mut(&crate::model::Group::Shard(*shard)).ok_or("no such shard")?;
+                    let group = map.groups.get_mut(&Group::Shard(*shard)).ok_or("no such shard")?;
                     group.leader = Some(*node);
                 }
             }

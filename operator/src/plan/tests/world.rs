@@ -10,53 +10,55 @@ use crema_crds::{
     spec::{Eviction, QuorumLoss, UpdateKind},
 };
 
-use super::super::{Action, Plan, decide};
-use crate::model::{
-    Answer, ClaimView, ClusterUid, ClusterView, Control, Group, Incarnation, Intent, Live, MapVersion, MapView,
-    MemberState, Memory, NodeId, NodeView, ObjectView, Observed, Ordinal, PodState, PodView, Repair, Settings,
-    StatefulSetView, Storage, Update,
+use crate::{
+    model::{
+        Answer, ClaimView, ClusterUid, ClusterView, Control, Group, Incarnation, Intent, Live, MapVersion, MapView,
+        MemberState, Memory, NodeId, NodeView, ObjectView, Observed, Ordinal, PodState, PodView, Repair, Settings,
+        StatefulSetView, Storage, Update,
+    },
+    plan::{Action, Plan, decide},
 };
 
 /// How long a tick is.
 const TICK_MS: u64 = 5_000;
 
 /// Everything there is.
-pub(super) struct World {
+pub(crate) struct World {
     /// What is wanted.
-    pub(super) intent: Intent,
+    pub(crate) intent: Intent,
     /// What Kubernetes has; what the cache says is filled in by [`World::observe`].
-    pub(super) seen: Observed,
+    pub(crate) seen: Observed,
     /// The cluster's map, as a majority has it.
-    pub(super) map: Option<MapView>,
+    pub(crate) map: Option<MapView>,
     /// Shards of a cluster to be.
-    pub(super) shards: u32,
+    pub(crate) shards: u32,
     /// The revision that pods below the partition are made from.
-    pub(super) current: String,
+    pub(crate) current: String,
     /// Revisions whose processes end at once.
-    pub(super) broken: BTreeSet<String>,
+    pub(crate) broken: BTreeSet<String>,
     /// Nodes that the operator can't reach.
-    pub(super) silent: BTreeSet<NodeId>,
+    pub(crate) silent: BTreeSet<NodeId>,
     /// Voters that are behind, and how far.
-    pub(super) lags: BTreeMap<NodeId, u64>,
+    pub(crate) lags: BTreeMap<NodeId, u64>,
     /// What a node says, whatever it is.
-    pub(super) says: BTreeMap<NodeId, Answer>,
+    pub(crate) says: BTreeMap<NodeId, Answer>,
     /// `maxUnavailable`, as it was applied last.
-    pub(super) budget: Option<u32>,
-    pub(super) processes: BTreeMap<NodeId, Process>,
-    pub(super) disks: BTreeMap<Ordinal, Process>,
-    pub(super) counter: u64,
+    pub(crate) budget: Option<u32>,
+    pub(crate) processes: BTreeMap<NodeId, Process>,
+    pub(crate) disks: BTreeMap<Ordinal, Process>,
+    pub(crate) counter: u64,
 }
 
 /// A process of a node, or what is on its disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Process {
-    pub(super) life: Incarnation,
-    pub(super) cluster: Option<ClusterUid>,
+pub(crate) struct Process {
+    pub(crate) life: Incarnation,
+    pub(crate) cluster: Option<ClusterUid>,
 }
 
 impl World {
     /// An object that was just made, and so many machines.
-    pub(super) fn new(replicas: u32, shards: u32, machines: u32) -> Self {
+    pub(crate) fn new(replicas: u32, shards: u32, machines: u32) -> Self {
         let mut world = Self {
             intent: intent(replicas),
             seen: sight(),
@@ -78,13 +80,13 @@ impl World {
     }
 
     /// A number that nothing else has.
-    pub(super) fn fresh(&mut self) -> u64 {
+    pub(crate) fn fresh(&mut self) -> u64 {
         self.counter += 1;
         self.counter
     }
 
     /// What the operator sees now.
-    pub(super) fn observe(&mut self) -> &Observed {
+    pub(crate) fn observe(&mut self) -> &Observed {
         let draw = ClusterUid(format!("c{}", self.fresh()));
         let pods = self.seen.pods.iter().map(|pod| (pod.ordinal.node(), self.answer(pod.ordinal.node()))).collect();
         let heard = |answer: &Answer| matches!(answer, Answer::Member { .. });
@@ -127,12 +129,12 @@ impl World {
     }
 
     /// Whether this life of a node runs.
-    pub(super) fn is_alive(&self, node: NodeId, life: &Incarnation) -> bool {
+    pub(crate) fn is_alive(&self, node: NodeId, life: &Incarnation) -> bool {
         self.processes.get(&node).is_some_and(|process| process.life == *life && process.cluster.is_some())
     }
 
     /// Whether a majority of a group's voters runs.
-    pub(super) fn lives(&self, map: &MapView, name: Group) -> bool {
+    pub(crate) fn lives(&self, map: &MapView, name: Group) -> bool {
         map.groups.get(&name).is_some_and(|group| {
             let alive = group.voters.iter().filter(|voter| self.is_alive(voter.node, &voter.incarnation)).count();
             alive > group.voters.len() / 2
@@ -140,7 +142,7 @@ impl World {
     }
 
     /// One pass of the operator. A plan is checked, and done as `apply` does it.
-    pub(super) fn pass(&mut self) -> Plan {
+    pub(crate) fn pass(&mut self) -> Plan {
         let intent = self.intent.clone();
         let plan = decide(&intent, self.observe());
         assert_eq!(plan, decide(&intent, &self.seen), "the same sight gives the same plan");
@@ -155,7 +157,7 @@ impl World {
     }
 
     /// Time passes: everybody but the operator does a step.
-    pub(super) fn tick(&mut self) {
+    pub(crate) fn tick(&mut self) {
         self.seen.now_ms += TICK_MS;
         self.cluster();
         self.machines();
@@ -163,7 +165,7 @@ impl World {
     }
 
     /// Passes and ticks until nothing is left to do; gives what was done, a line each.
-    pub(super) fn settle(&mut self, most: usize) -> (Vec<String>, Option<Plan>) {
+    pub(crate) fn settle(&mut self, most: usize) -> (Vec<String>, Option<Plan>) {
         let (mut done, mut quiet) = (Vec::new(), 0);
         for _ in 0..most {
             let plan = self.pass();
@@ -180,25 +182,25 @@ impl World {
     }
 
     /// The pod of an ordinal.
-    pub(super) fn pod(&mut self, ordinal: Ordinal) -> Option<&mut PodView> {
+    pub(crate) fn pod(&mut self, ordinal: Ordinal) -> Option<&mut PodView> {
         self.seen.pods.iter_mut().find(|pod| pod.ordinal == ordinal)
     }
 
     /// Puts a pod into another state, as of now.
-    pub(super) fn set_state(&mut self, ordinal: Ordinal, state: PodState) {
+    pub(crate) fn set_state(&mut self, ordinal: Ordinal, state: PodState) {
         let (version, now_ms) = (self.fresh().to_string(), self.seen.now_ms);
         let Some(pod) = self.pod(ordinal) else { return };
         (pod.state, pod.since_ms, pod.live.resource_version) = (state, now_ms, version);
     }
 
     /// A process ends by itself.
-    pub(super) fn crash(&mut self, ordinal: Ordinal) {
+    pub(crate) fn crash(&mut self, ordinal: Ordinal) {
         self.processes.remove(&ordinal.node());
         self.set_state(ordinal, PodState::Stopped("exit code 137 (Error)".to_owned()));
     }
 
     /// A machine loses its power; `gone`: and Kubernetes is told that it is no more.
-    pub(super) fn lose(&mut self, name: &str, gone: bool) {
+    pub(crate) fn lose(&mut self, name: &str, gone: bool) {
         let now_ms = self.seen.now_ms;
         for machine in self.seen.k8s_nodes.iter_mut().flatten().filter(|machine| machine.name == name) {
             (machine.ready, machine.since_ms) = (false, now_ms);
@@ -215,12 +217,12 @@ impl World {
     }
 
     /// Whether a machine can run pods.
-    pub(super) fn is_ready(&self, name: &str) -> bool {
+    pub(crate) fn is_ready(&self, name: &str) -> bool {
         self.seen.k8s_nodes.iter().flatten().any(|machine| machine.name == name && machine.ready)
     }
 
     /// A new life, with nothing in it or what is on the disk.
-    pub(super) fn start(&mut self, ordinal: Ordinal) {
+    pub(crate) fn start(&mut self, ordinal: Ordinal) {
         let node = ordinal.node();
         let kept = match self.intent.storage {
             Storage::Memory => None,
@@ -243,7 +245,7 @@ impl World {
 }
 
 /// What is wanted of a new cluster.
-pub(super) fn intent(replicas: u32) -> Intent {
+pub(crate) fn intent(replicas: u32) -> Intent {
     Intent {
         replicas,
         replication_factor: replicas.min(3),
@@ -291,7 +293,7 @@ fn sight() -> Observed {
 }
 
 /// A StatefulSet that was just made.
-pub(super) fn stateful_set(world: &mut World, replicas: u32) -> StatefulSetView {
+pub(crate) fn stateful_set(world: &mut World, replicas: u32) -> StatefulSetView {
     let (uid, version) = (world.fresh(), world.fresh());
     let intent = &world.intent;
     StatefulSetView {
@@ -311,7 +313,7 @@ pub(super) fn stateful_set(world: &mut World, replicas: u32) -> StatefulSetView 
 }
 
 /// A claim that was just made.
-pub(super) fn claim(world: &mut World, ordinal: Ordinal, bytes: u64) -> ClaimView {
+pub(crate) fn claim(world: &mut World, ordinal: Ordinal, bytes: u64) -> ClaimView {
     let (uid, version) = (world.fresh(), world.fresh());
     let name = format!("data-cart-{ordinal}");
     ClaimView {
