@@ -231,6 +231,7 @@ fn millis(duration: Duration) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use crema_crds::CremaClusterSpec;
     use serde_json::json;
 
     use super::*;
@@ -246,6 +247,58 @@ mod tests {
         assert_eq!(text(json!({"a": {"x": null}})), "{a:{x:null,},}");
         assert_eq!(text(json!({"c": ["z", {}], "b": 1})), text(json!({"b": 1, "c": ["z", {}], "d": {}})));
         assert_ne!(text(json!({"image": "crema:1"})), text(json!({"image": "crema:2"})));
+    }
+
+    fn revision_of(fields: &Value, restarted: Option<&str>) -> String {
+        let mut whole = json!({ "image": "crema:1" });
+        for (key, value) in fields.as_object().expect("an object") {
+            whole[key] = value.clone();
+        }
+        let spec: CremaClusterSpec = serde_json::from_value(whole).expect("a spec that the schema allows");
+        let restarted = restarted.map(|at| (RESTARTED_AT.to_owned(), at.to_owned()));
+        let object = ObjectView {
+            name: "cart".to_owned(),
+            namespace: "shop".to_owned(),
+            uid: "u".to_owned(),
+            resource_version: "1".to_owned(),
+            generation: 1,
+            deleting: false,
+            annotations: restarted.into_iter().collect(),
+        };
+        let spec = crema_crds::validate(&spec, None).unwrap_or_else(|problems| panic!("{problems:?}"));
+        revision(&spec, &object)
+    }
+
+    #[test]
+    fn only_what_is_in_the_pods_is_in_the_revision() {
+        let plain = revision_of(&json!({}), None);
+        for live in [
+            json!({ "replicas": 5 }),
+            json!({ "replicationFactor": 1 }),
+            json!({ "cache": { "maxEntries": 9, "defaultTtl": "1h", "eviction": "Lru" } }),
+            json!({ "migration": { "paused": true, "concurrency": 2 } }),
+            json!({ "update": { "type": "Manual", "paused": true } }),
+            json!({ "repair": { "after": "0s" } }),
+            json!({ "service": { "type": "LoadBalancer" } }),
+            json!({ "podDisruptionBudget": false, "quorumLoss": "wait", "paused": true }),
+            json!({ "monitoring": { "enabled": true } }),
+        ] {
+            assert_eq!(revision_of(&live, None), plain, "{live}");
+        }
+        for rolling in [
+            json!({ "image": "crema:2" }),
+            json!({ "logLevel": "debug" }),
+            json!({ "raft": { "tick": "100ms" } }),
+            json!({ "cache": { "maxMemory": "1Gi" } }),
+            json!({ "resources": { "limits": { "memory": "2Gi" } } }),
+            json!({ "nodeSelector": { "disk": "fast" } }),
+            json!({ "pod": { "labels": { "team": "shop" } } }),
+        ] {
+            assert_ne!(revision_of(&rolling, None), plain, "{rolling}");
+        }
+        let restarted = revision_of(&json!({}), Some("today"));
+        assert_ne!(restarted, plain);
+        assert_ne!(restarted, revision_of(&json!({}), Some("tomorrow")));
     }
 
     #[test]

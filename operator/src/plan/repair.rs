@@ -14,11 +14,12 @@ pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dra
     if scene.seen.k8s_nodes.is_none() && !scene.troubles(sts, None).is_empty() {
         draft.wait("leave to read nodes: without it, lost machines go unnoticed");
     }
-    for ordinal in (0..sts.replicas).map(Ordinal) {
-        let Some(pod) = scene.pod(ordinal) else { continue };
-        if let Some(claim) = given_up(scene, pod) {
+    // Those that were scaled away too: on a lost machine they would be going for ever.
+    for pod in scene.pods() {
+        let kept = pod.ordinal.0 < sts.replicas;
+        if let Some(claim) = given_up(scene, pod).filter(|_| kept) {
             replace_volume(scene, map, pod, claim, draft);
-        } else if is_without_claim(scene, pod) {
+        } else if kept && is_without_claim(scene, pod) {
             let message = format!("pod {} has lost its claim: it is made anew, with one", pod.live.name);
             draft.disrupt(delete(&pod.live, false), Reason::Repairing, message);
         } else {

@@ -324,7 +324,8 @@ fn empty(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, ordinal: Ordin
 /// Whether a member is drained for a step of the roll, and stays.
 pub(super) fn empties(scene: &Scene<'_>, sts: &StatefulSetView, node: NodeId) -> bool {
     let Some(ordinal) = node.ordinal() else { return false };
-    let roll = scene.seen.memory.roll.as_ref().filter(|roll| roll.revision == sts.revision);
+    let rolling = sts.update == UpdateKind::Rolling;
+    let roll = scene.seen.memory.roll.as_ref().filter(|roll| rolling && roll.revision == sts.revision);
     roll.is_some_and(|roll| match roll.step {
         Step::At { ordinal: at, .. } => at == ordinal && sts.partition > at.0 && !is_updated(scene, sts, at),
         Step::Failed { .. } => false,

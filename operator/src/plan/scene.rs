@@ -200,7 +200,7 @@ fn meta_voters(map: &MapView) -> usize {
         MemberState::Draining | MemberState::Down | MemberState::Removed => false,
     });
     let most = stay.count().min(MAX_META_VOTERS);
-    if most % 2 == 0 { most.saturating_sub(1) } else { most }
+    if most.is_multiple_of(2) { most.saturating_sub(1) } else { most }
 }
 
 /// How many voters decide for a group.

@@ -261,7 +261,7 @@ fn wanted(map: &MapView, name: Group) -> usize {
         Group::Meta => {
             let stays = |state: MemberState| matches!(state, MemberState::Up | MemberState::Joining);
             let most = map.present().filter(|(_, member)| stays(member.state)).count().min(5);
-            if most % 2 == 0 { most.saturating_sub(1).max(1) } else { most }
+            if most.is_multiple_of(2) { most.saturating_sub(1).max(1) } else { most }
         }
     }
 }
