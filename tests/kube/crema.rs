@@ -147,7 +147,8 @@ impl Crema {
             let all = status["conditions"].as_array();
             all.and_then(|all| all.iter().find(|one| one["type"] == kind)).map(|one| one["status"].clone())
         };
-        let members = status["members"].as_array().map_or(0, |all| all.iter().filter(|one| one["state"] == "up").count());
+        let members =
+            status["members"].as_array().map_or(0, |all| all.iter().filter(|one| one["state"] == "up").count());
         status["observedGeneration"] == object["metadata"]["generation"]
             && (&status["replicas"], &status["readyReplicas"]) == (&count, &count)
             && members == nodes

@@ -1,6 +1,6 @@
 //! The operator of all tests: installed from the chart once, stopped and killed by some.
 
-use std::{env, fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn install() {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/crema");
     let values = "image.repository=registry.test/crema-operator,image.tag=1,resync=5s,\
                   lease.duration=4s,lease.renewDeadline=3s,lease.retry=1s";
-    let output = Command::new(env::var_os("HELM").unwrap_or_else(|| "helm".into()))
+    let output = Command::new("helm")
         .args(["install", "crema"])
         .arg(chart)
         .args(["--namespace", NAMESPACE, "--create-namespace", "--set", values, "--wait", "--timeout", "120s"])
@@ -33,6 +33,16 @@ fn install() {
         .output()
         .expect("start helm");
     assert!(output.status.success(), "helm install: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Uninstalls it, if it is there; what it looks after stays.
+pub(crate) fn remove() {
+    let output = Command::new("helm")
+        .args(["uninstall", "crema", "--namespace", NAMESPACE, "--ignore-not-found", "--wait"])
+        .output()
+        .expect("start helm");
+    assert!(output.status.success(), "helm uninstall: {}", String::from_utf8_lossy(&output.stderr));
+    kubectl(&["delete", "namespace", NAMESPACE, "--ignore-not-found"]).unwrap_or_default();
 }
 
 /// Its two replicas run.
