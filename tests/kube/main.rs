@@ -14,6 +14,7 @@ mod identity;
 mod idle;
 mod invalid;
 mod lifecycle;
+mod monitoring;
 mod quickstart;
 mod repair;
 mod roll;

@@ -135,7 +135,8 @@ fn process_of(pod: &str) -> Option<String> {
     Some(found.file_name()?.to_string_lossy().into_owned())
 }
 
-fn pods() -> Vec<Value> {
+/// Its pods.
+pub(crate) fn pods() -> Vec<Value> {
     list(&["-n", NAMESPACE, "pods", "--selector=app.kubernetes.io/name=crema-operator"])
 }
 

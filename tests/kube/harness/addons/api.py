@@ -31,6 +31,25 @@ def patch(path, body):
     return call("PATCH", path, body, "application/merge-patch+json")
 
 
+def create(path, body):
+    """What is there already stays as it is."""
+    try:
+        call("POST", path, body)
+    except urllib.error.HTTPError as refusal:
+        if refusal.code != 409:
+            raise
+
+
+def insist(step):
+    """Repeats a step until it succeeds: the server may have no namespaces yet."""
+    while True:
+        try:
+            return step()
+        except Exception:
+            traceback.print_exc()
+        time.sleep(0.5)
+
+
 def forever(step, pause_s):
     """Repeats a step; what goes wrong in one is told, and the next may do better."""
     while True:

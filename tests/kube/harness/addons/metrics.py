@@ -34,9 +34,9 @@ def register():
         "service": metadata,
     }
     group = {"metadata": {"name": f"v1beta1.{GROUP}"}, "spec": spec}
-    api.call("POST", "/api/v1/namespaces/kube-system/services", service)
-    api.call("POST", "/api/v1/namespaces/kube-system/endpoints", endpoints)
-    api.call("POST", "/apis/apiregistration.k8s.io/v1/apiservices", group)
+    api.create("/api/v1/namespaces/kube-system/services", service)
+    api.create("/api/v1/namespaces/kube-system/endpoints", endpoints)
+    api.create("/apis/apiregistration.k8s.io/v1/apiservices", group)
 
 
 def usage(pod, millis):
@@ -90,7 +90,7 @@ def main():
     context.load_cert_chain(f"{api.FOLDER}/pki/apiserver.crt", f"{api.FOLDER}/pki/apiserver.key")
     server = http.server.ThreadingHTTPServer(ADDRESS, Door)
     server.socket = context.wrap_socket(server.socket, server_side=True)
-    register()
+    api.insist(register)
     server.serve_forever()
 
 

@@ -6,7 +6,6 @@ They can grow, are bound to their machine, and go when their claim goes.
 import os
 import pathlib
 import shutil
-import urllib.error
 
 import api
 
@@ -24,16 +23,7 @@ def create_class():
         "volumeBindingMode": "WaitForFirstConsumer",
         "allowVolumeExpansion": True,
     }
-    create("/apis/storage.k8s.io/v1/storageclasses", body)
-
-
-def create(path, body):
-    try:
-        api.call("POST", path, body)
-    except urllib.error.HTTPError as refusal:
-        # There already.
-        if refusal.code != 409:
-            raise
+    api.create("/apis/storage.k8s.io/v1/storageclasses", body)
 
 
 def name_of(claim):
@@ -69,7 +59,7 @@ def provision(claim):
     }
     head = {"name": name_of(claim), "annotations": {"pv.kubernetes.io/provisioned-by": PROVISIONER}}
     volume = {"apiVersion": "v1", "kind": "PersistentVolume", "metadata": head, "spec": spec}
-    create("/api/v1/persistentvolumes", volume)
+    api.create("/api/v1/persistentvolumes", volume)
 
 
 def grow(claim, volumes):
@@ -105,5 +95,5 @@ def step():
 
 
 if __name__ == "__main__":
-    create_class()
+    api.insist(create_class)
     api.forever(step, 0.5)
