@@ -8,11 +8,11 @@ use serde_json::{Value, json};
 use crate::kubectl::{self, Namespace, apply, get, kubectl, list, must, wait_for};
 
 /// The image that clusters start with.
-pub(crate) const IMAGE: &str = "registry.test/crema-node:1";
+pub(crate) const IMAGE: &str = "ghcr.io/crema-cache/crema-node:0.1.0";
 /// The same, under another name.
-pub(crate) const NEXT_IMAGE: &str = "registry.test/crema-node:2";
+pub(crate) const NEXT_IMAGE: &str = "ghcr.io/crema-cache/crema-node:0.1.1";
 /// One that no machine has, and no registry.
-pub(crate) const NO_IMAGE: &str = "registry.test/crema-node:missing";
+pub(crate) const NO_IMAGE: &str = "ghcr.io/crema-cache/crema-node:missing";
 /// The name of every cluster: they are in namespaces of their own.
 pub(crate) const NAME: &str = "shop";
 

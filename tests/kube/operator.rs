@@ -19,11 +19,10 @@ pub(crate) fn ensure() {
     start();
 }
 
-/// What a platform engineer types, with the images that are here and a lease that is taken over soon.
+/// What a platform engineer types, with a lease that is taken over soon.
 fn install() {
     let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/crema");
-    let values = "image.repository=registry.test/crema-operator,image.tag=1,resync=5s,\
-                  lease.duration=4s,lease.renewDeadline=3s,lease.retry=1s";
+    let values = "resync=5s,lease.duration=4s,lease.renewDeadline=3s,lease.retry=1s";
     let output = Command::new("helm")
         .args(["install", "crema"])
         .arg(chart)
