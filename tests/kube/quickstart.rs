@@ -7,7 +7,7 @@ use std::{
 };
 
 use crate::{
-    kubectl::{kubectl, wait_for},
+    kubectl::{list, wait_for},
     operator,
 };
 
@@ -84,6 +84,8 @@ fn every_command_works() {
         });
     }
     drop(background);
-    assert_eq!(kubectl(&["get", "pods,services", "-l", "app.kubernetes.io/instance=cart"]).as_deref(), Ok(""));
+    wait_for(120, "everything to be gone", || {
+        list(&["pods,services", "-l", "app.kubernetes.io/instance=cart"]).is_empty().then_some(())
+    });
     operator::remove();
 }
