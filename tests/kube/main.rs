@@ -20,3 +20,4 @@ mod repair;
 mod roll;
 mod scale;
 mod succession;
+mod upkeep;

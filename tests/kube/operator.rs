@@ -8,6 +8,7 @@ use crate::kubectl::{apply, get, kubectl, list, must, wait_for};
 
 const NAMESPACE: &str = "crema-system";
 const DEPLOYMENT: &str = "crema-operator";
+const VALUES: &str = "resync=5s,lease.duration=4s,lease.renewDeadline=3s,lease.retry=1s";
 /// The pod of an operator that is to die.
 const MORTAL: &str = "mortal";
 
@@ -21,17 +22,25 @@ pub(crate) fn ensure() {
 
 /// What a platform engineer types, with a lease that is taken over soon.
 fn install() {
-    let chart = Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/crema");
-    let values = "resync=5s,lease.duration=4s,lease.renewDeadline=3s,lease.retry=1s";
+    helm("install", &["--create-namespace", "--set", VALUES]);
+}
+
+/// Another version of it, as far as that matters: with this value changed.
+pub(crate) fn upgrade(value: &str) {
+    helm("upgrade", &["--set", &format!("{VALUES},{value}")]);
+}
+
+fn helm(verb: &str, more: &[&str]) {
     let output = Command::new("helm")
-        .args(["install", "crema"])
-        .arg(chart)
-        .args(["--namespace", NAMESPACE, "--create-namespace", "--set", values, "--wait", "--timeout", "120s"])
+        .args([verb, "crema"])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("../charts/crema"))
+        .args(["--namespace", NAMESPACE, "--wait", "--timeout", "120s"])
         // The API server of these tests is older than the rules in the definition.
         .args(["--disable-openapi-validation", "--server-side=false"])
+        .args(more)
         .output()
         .expect("start helm");
-    assert!(output.status.success(), "helm install: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "helm {verb}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
 /// Uninstalls it, if it is there; what it looks after stays.

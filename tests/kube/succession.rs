@@ -24,7 +24,7 @@ fn killed_at_every_step() {
     let crema = Crema { namespace: Namespace::new("succession") };
     let stopped = operator::stop();
     crema.create(Storage::Memory);
-    die_at_each(&stopped, &["apply-objects", "create-stateful-set", "remember", "init"]);
+    die_at_each(&stopped, &["apply-objects", "create-stateful-set", "remember", "init", "write-status"]);
     drop(stopped);
     crema.wait_well(3);
     let id = crema.id();
