@@ -5,6 +5,8 @@
 //! fills them in; the others are filled in by [`crate::validate`](mod@crate::validate). A word that may be left out says
 //! `schemars(with = ...)`: the schema of an `Option` would put the text of the word's type in place of the field's.
 
+#![allow(unreachable_pub, reason = "KubeSchema repeats its struct within a function")]
+
 use std::collections::BTreeMap;
 
 use kube::{CustomResource, KubeSchema};

@@ -1,5 +1,7 @@
 //! The part of a spec that is about data: where it is, how much, and for how long.
 
+#![allow(unreachable_pub, reason = "KubeSchema repeats its struct within a function")]
+
 use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

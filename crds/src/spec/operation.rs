@@ -1,5 +1,7 @@
 //! The part of a spec that is about how the cluster is run.
 
+#![allow(unreachable_pub, reason = "KubeSchema repeats its struct within a function")]
+
 use std::collections::BTreeMap;
 
 use kube::KubeSchema;
