@@ -398,7 +398,7 @@ impl<S: EntryStore> Group<S> {
 /// begins with the first map, so whoever knows only a later one can't have its beginning.
 pub(super) fn founders(map: &ClusterMap, id: GroupId, replica: ReplicaId) -> Option<&[ReplicaAt]> {
     let set = map.groups.get(&id)?;
-    let founders = match set.founders.is_empty() {
+    let founders: &[ReplicaAt] = match set.founders.is_empty() {
         false => &set.founders,
         true if set.changes == 0 && (id != GroupId::META || map.version == 1) => &set.replicas,
         true => return None,
