@@ -62,8 +62,7 @@ impl Loss {
 
     /// What every key says now: its value, or nothing.
     fn read(connection: &mut Connection) -> Vec<Option<usize>> {
-        let get = |key: usize| redis::cmd("GET").arg(key).query(connection).ok();
-        let mut get = get;
+        let mut get = |key: usize| redis::cmd("GET").arg(key).query(connection).ok();
         (0..KEYS).map(|key| wait_for("an answer", || get(key))).collect()
     }
 
@@ -121,8 +120,8 @@ fn lives_that_are_named_as_dead_are_fenced() {
         .iter()
         .map(|node| format!("{node}={}", incarnation(&loss.cluster, *node).expect("a life")))
         .collect();
-    let named = named.join(",");
-    let args = ["reset-shards", "--shards", &loss.lost, "--dead", &named, "--yes"];
+    let (named, lost) = (named.join(","), loss.lost.clone());
+    let args = ["reset-shards", "--shards", lost.as_str(), "--dead", named.as_str(), "--yes"];
     let why = admin(&loss.cluster, 0, &args).expect_err("they live");
     assert!(why.contains("it is not dead"), "{why}");
     loss.kill();

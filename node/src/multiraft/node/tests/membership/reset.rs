@@ -55,7 +55,7 @@ fn a_shard_whose_majority_is_dead_returns_empty() {
     let mut cluster = five();
     (0..5).for_each(|_| cluster.write_one());
     cluster.refused(1, &[2], "node 2 is heard of in its life");
-    cluster.refused(1, &[], "leads it");
+    cluster.refused(1, &[], "is not lost");
     cluster.kill(NodeId(2));
     cluster.kill(NodeId(3));
     cluster.run_ms(8_000);
@@ -148,8 +148,8 @@ fn a_disk_that_is_ahead_of_its_map_waits_for_it() {
     node.input(now, Input::Map(newer.clone()));
     let effects = node.turn(now);
     let status = node.group_status(SHARD).expect("it goes on");
-    let founders: Vec<ReplicaId> = newer.groups[&SHARD].founders.iter().map(|at| at.replica).collect();
-    assert_eq!((status.replica, status.voters), (at.replica, founders));
+    let founders: BTreeSet<ReplicaId> = newer.groups[&SHARD].founders.iter().map(|at| at.replica).collect();
+    assert_eq!((status.replica, status.voters.into_iter().collect()), (at.replica, founders));
     assert_eq!(status.health, Health::Serving);
     assert!(effects.destroyed.is_empty(), "{:?}", effects.destroyed);
 }
