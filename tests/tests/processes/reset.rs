@@ -1,6 +1,10 @@
 //! Shards that lost two of three replicas for good, while the cluster itself goes on: they return empty, the others whole.
 
-use crema_tests::{cluster::Cluster, load::connect, wait_for};
+use crema_tests::{
+    cluster::{Cluster, Node},
+    load::connect,
+    wait_for,
+};
 use redis::Connection;
 use serde_json::Value;
 
@@ -31,7 +35,10 @@ struct Loss {
 
 impl Loss {
     fn prepare(name: &str) -> Self {
-        let cluster = Cluster::start(name, 5, &["--cluster-token", TOKEN]);
+        Self::of(Cluster::start(name, 5, &["--cluster-token", TOKEN]))
+    }
+
+    fn of(cluster: Cluster) -> Self {
         cluster.wait_balanced(&[0, 1, 2, 3, 4], 3);
         let mut connection = connect(cluster.nodes[0].addresses.resp).expect("a connection");
         for key in 0..KEYS {
@@ -52,6 +59,19 @@ impl Loss {
         let lost: Vec<String> = rows.iter().filter(is_lost).map(number).collect();
         let sound = rows.iter().find(|row| !is_lost(row)).map(number).expect("a shard that is not lost");
         Self { cluster, victims, lost: lost.join(","), sound }
+    }
+
+    /// Waits until both nodes have come back in other lives.
+    fn wait_reborn(&self, lives: &[String; 2]) {
+        wait_for("both to be back in another life", || {
+            let now = self.victims.map(|node| incarnation(&self.cluster, node));
+            (0..2).all(|at| now[at].as_ref().is_some_and(|now| *now != lives[at])).then_some(())
+        });
+    }
+
+    fn reset(&self, shards: &str, further: &[&str]) -> Result<String, String> {
+        let args: Vec<&str> = ["reset-shards", "--shards", shards].iter().chain(further).copied().collect();
+        admin(&self.cluster, 0, &args)
     }
 
     fn kill(&mut self) {
@@ -91,19 +111,12 @@ fn nodes_that_came_back_empty_prove_what_is_lost() {
     for victim in loss.victims {
         loss.cluster.nodes[victim as usize - 1].start();
     }
-    wait_for("both to be back in another life", || {
-        let now = loss.victims.map(|node| incarnation(&loss.cluster, node));
-        (0..2).all(|at| now[at].as_ref().is_some_and(|now| *now != lives[at])).then_some(())
-    });
-    let reset = |shards: &str, yes: &[&str]| {
-        let args: Vec<&str> = ["reset-shards", "--shards", shards].iter().chain(yes).copied().collect();
-        admin(&loss.cluster, 0, &args)
-    };
-    let why = reset(&loss.sound, &["--yes"]).expect_err("a shard that lives");
+    loss.wait_reborn(&lives);
+    let why = loss.reset(&loss.sound, &["--yes"]).expect_err("a shard that lives");
     assert!(why.contains("is not lost"), "{why}");
-    assert!(reset(&loss.lost, &[]).is_err(), "without --yes nothing is done");
-    wait_for("the reset", || reset(&loss.lost, &["--yes"]).ok());
-    let told = reset(&loss.lost, &["--yes"]).expect("once more");
+    assert!(loss.reset(&loss.lost, &[]).is_err(), "without --yes nothing is done");
+    wait_for("the reset", || loss.reset(&loss.lost, &["--yes"]).ok());
+    let told = loss.reset(&loss.lost, &["--yes"]).expect("once more");
     assert!(told.contains("already"), "{told}");
 
     loss.cluster.wait_led();
@@ -120,12 +133,11 @@ fn lives_that_are_named_as_dead_are_fenced() {
         .iter()
         .map(|node| format!("{node}={}", incarnation(&loss.cluster, *node).expect("a life")))
         .collect();
-    let (named, lost) = (named.join(","), loss.lost.clone());
-    let args = ["reset-shards", "--shards", lost.as_str(), "--dead", named.as_str(), "--yes"];
-    let why = admin(&loss.cluster, 0, &args).expect_err("they live");
+    let named = named.join(",");
+    let why = loss.reset(&loss.lost, &["--dead", &named, "--yes"]).expect_err("they live");
     assert!(why.contains("it is not dead"), "{why}");
     loss.kill();
-    wait_for("the reset", || admin(&loss.cluster, 0, &args).ok());
+    wait_for("the reset", || loss.reset(&loss.lost, &["--dead", &named, "--yes"]).ok());
     loss.cluster.wait_led();
     loss.judge();
     let nodes = json(&loss.cluster, &["nodes"]).expect("the members");
@@ -135,5 +147,30 @@ fn lives_that_are_named_as_dead_are_fenced() {
     for victim in loss.victims {
         loss.cluster.nodes[victim as usize - 1].start();
     }
+    loss.cluster.wait_balanced(&[0, 1, 2, 3, 4], 3);
+}
+
+/// The logs of what began anew are older than the last checkpoint of the map: a start has to find out whom they are of.
+#[test]
+fn what_a_reset_shard_took_in_outlives_a_power_cut() {
+    let mut loss = Loss::of(Cluster::start_durable("reset-disk", 5, &["--cluster-token", TOKEN]));
+    let lives = loss.victims.map(|node| incarnation(&loss.cluster, node).expect("a life"));
+    loss.kill();
+    for victim in loss.victims {
+        std::fs::remove_dir_all(loss.cluster.data(victim)).expect("a disk that is lost");
+        loss.cluster.nodes[victim as usize - 1].start();
+    }
+    loss.wait_reborn(&lives);
+    wait_for("the reset", || loss.reset(&loss.lost, &["--yes"]).ok());
+    loss.cluster.wait_led();
+    loss.judge();
+
+    loss.cluster.nodes.iter_mut().for_each(Node::kill);
+    loss.cluster.nodes.iter_mut().for_each(Node::start);
+    loss.cluster.nodes.iter_mut().for_each(Node::wait_ready);
+    loss.cluster.wait_led();
+    let mut connection = connect(loss.cluster.nodes[0].addresses.resp).expect("a connection");
+    let read = Loss::read(&mut connection);
+    assert!(read.iter().enumerate().all(|(key, value)| *value == Some(key + 1)), "{read:?}");
     loss.cluster.wait_balanced(&[0, 1, 2, 3, 4], 3);
 }

@@ -312,6 +312,7 @@ fn the_nodes_give_a_member_up_when_the_spec_says_so() {
         }
         assert!(texts(&plan)[0].ends_with(&format!(": repair_after_ms={set}")), "{plan:?}");
         world.pass();
+        world.tick();
         assert_eq!(texts(&planned(&mut world)), Vec::<String>::new(), "once is enough");
     }
 }
