@@ -27,6 +27,8 @@ const TIMEOUT: Duration = Duration::from_secs(3);
 const INIT_TIMEOUT: Duration = Duration::from_secs(20);
 /// A node waits for a new leader before it answers; this is beyond its wait.
 const TRANSFER_TIMEOUT: Duration = Duration::from_secs(25);
+/// A change that touches many shards may wait for its turn in the meta group; its answer is worth waiting for.
+const RESET_TIMEOUT: Duration = Duration::from_secs(15);
 /// Nodes that are asked at once.
 const ASKED_AT_ONCE: usize = 32;
 /// Leaderships that move at once: each is a short pause of one shard.
@@ -89,9 +91,6 @@ pub enum ChangeError {
         /// What is there.
         found: String,
     },
-    /// The nodes have no such call yet.
-    #[error("the nodes have no call that resets shards: a person has to form the cluster anew")]
-    NoReset,
 }
 
 /// One node's word.
@@ -262,6 +261,26 @@ impl Nodes {
         called("declare a node down", self.anybody(TIMEOUT).await?.mark_down(ask).await)
     }
 
+    /// Lets shards whose majority is dead for good return empty; these lives are dead.
+    ///
+    /// # Errors
+    /// What the meta leader refused: a life may be connected, or a shard may not be lost after all.
+    pub async fn reset_shards(
+        &self,
+        shards: &[u32],
+        dead: &[(NodeId, Incarnation)],
+        expected: MapVersion,
+    ) -> Result<(), ChangeError> {
+        let life = |(node, life): &(NodeId, Incarnation)| v1::NodeLife { node: node.0, incarnation: life.0.clone() };
+        let ask = v1::ResetShardsRequest {
+            shards: shards.to_vec(),
+            dead: dead.iter().map(life).collect(),
+            expected_version: expected.0,
+            dry_run: false,
+        };
+        called("reset shards", self.anybody(RESET_TIMEOUT).await?.reset_shards(ask).await)
+    }
+
     /// Gives each of these shards its new leader. All are attempted; the first failure is told.
     ///
     /// # Errors
@@ -291,6 +310,7 @@ impl Nodes {
             eviction,
             migration_concurrency,
             migration_bytes_per_s,
+            repair_after_ms,
             replication_factor,
         } = change.clone();
         let ask = v1::UpdateSettingsRequest {
@@ -302,7 +322,7 @@ impl Nodes {
             max_clock_skew_ms: None,
             migration_concurrency,
             migration_bytes_per_s,
-            repair_after_ms: None,
+            repair_after_ms,
             replication_factor,
         };
         called("change the shared settings", self.anybody(TIMEOUT).await?.update_settings(ask).await)

@@ -188,7 +188,9 @@ impl Hands {
                 nodes.mark_down(*node, incarnation, *expected).await.map_err(ApplyError::Nodes)?;
             }
             Action::TransferLeaders { moves } => nodes.transfer_leaders(moves).await.map_err(ApplyError::Nodes)?,
-            Action::ResetShards { .. } => return Err(ApplyError::Nodes(ChangeError::NoReset)),
+            Action::ResetShards { shards, dead, expected } => {
+                nodes.reset_shards(shards, dead, *expected).await.map_err(ApplyError::Nodes)?;
+            }
             Action::UpdateSettings { change, expected } => {
                 nodes.update_settings(change, *expected).await.map_err(ApplyError::Nodes)?;
             }

@@ -204,7 +204,8 @@ impl OpenDisk {
         let work = || {
             while let Some(held) = live.get(next.fetch_add(1, Ordering::Relaxed)) {
                 let found = self.read(held, stores)?;
-                groups.lock().insert(held.group, RestartedGroup { replica: held.replica, found });
+                let Held { group, generation, replica } = *held;
+                groups.lock().insert(group, RestartedGroup { replica, generation, found });
                 progress(done.fetch_add(1, Ordering::Relaxed) + 1, total);
             }
             Ok(())

@@ -14,10 +14,12 @@ mod apply;
 mod done;
 mod members;
 mod migrate;
+mod reset;
 mod wire;
 
 pub use apply::{MAX_REPLICATION_FACTOR, apply};
 pub use migrate::following;
+pub use reset::check_lost;
 pub use wire::{DecodeError, decode, decode_command, encode, encode_command};
 
 /// One entry of the meta group's log.
@@ -92,6 +94,28 @@ pub enum MetaCommand {
     SetReplicationFactor(u32),
     /// The level that log entries, checkpoints and frames may use from now on.
     RaiseFeatureLevel(u32),
+    /// Shards that lost the majority of their voters for good return empty: their entries are lost. Refused unless that
+    /// is so, and when one has begun another generation since. The dead lives become `Down` with it.
+    ResetShards {
+        /// The shards, and where each begins anew.
+        shards: Vec<ShardReset>,
+        /// Lives that are proved dead although the map does not say so.
+        dead: Vec<Life>,
+    },
+}
+
+/// One life of a node.
+pub type Life = (NodeId, Incarnation);
+
+/// One shard that begins anew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ShardReset {
+    /// The shard's group.
+    pub group: GroupId,
+    /// Its generation that is lost.
+    pub generation: u64,
+    /// Where the replicas of the next one are; on the first the leader should be.
+    pub nodes: Vec<NodeId>,
 }
 
 /// The replica that a migration brings.

@@ -141,7 +141,7 @@ fn first_set(
             ReplicaAt { replica, node, incarnation: members[&node].incarnation, learner: place >= voters }
         })
         .collect();
-    ReplicaSet { generation: 1, replicas, changes: 0, conf_version: 0 }
+    ReplicaSet { generation: 1, replicas, ..ReplicaSet::default() }
 }
 
 /// The nodes in an order where neighbours differ in zone, and within a zone in host, as far as the counts allow.

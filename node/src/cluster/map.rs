@@ -130,7 +130,7 @@ impl FeatureLevels {
 /// Where the replicas of a group should be; the group's own ConfState says who votes (PROTOCOL 12).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ReplicaSet {
-    /// Fences frames of an earlier life of the group; never 0.
+    /// Fences frames of an earlier life of the group; never 0. It rises when a group that lost its majority begins anew.
     pub generation: u64,
     /// The replicas; the first is where leadership should be.
     pub replicas: Vec<ReplicaAt>,
@@ -140,6 +140,9 @@ pub struct ReplicaSet {
     /// The highest conf version that a step of a migration was based on. What a leader reports of an earlier one is old
     /// news: it may lack a replica that votes by now. A swap begins from this very version only.
     pub conf_version: u64,
+    /// The voters with which a generation after the first began, whatever the set has become since: each begins with all
+    /// of them, at whatever time it does. Empty in the first generation.
+    pub founders: Vec<ReplicaAt>,
 }
 
 impl ReplicaSet {

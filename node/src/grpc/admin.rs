@@ -28,6 +28,7 @@ mod init;
 mod leader;
 mod rebalance;
 mod report;
+mod reset;
 mod settings;
 mod token;
 mod wait;
@@ -183,6 +184,13 @@ impl<N: Administer> Admin for AdminService<N> {
 
     async fn mark_down(&self, request: Request<v1::MarkDownRequest>) -> Answer<v1::ChangeResponse> {
         self.answer(self.mark_down_node(request.into_inner()).await)
+    }
+
+    async fn reset_shards(&self, request: Request<v1::ResetShardsRequest>) -> Answer<v1::ResetShardsResponse> {
+        match self.seat(&request)? {
+            Seat::Here(governing) => self.answer(self.reset_lost(&governing.health, request.into_inner()).await),
+            Seat::There(mut leader) => leader::changed(leader.reset_shards(pass_on(request)).await, &self.node),
+        }
     }
 
     async fn rebalance(&self, request: Request<v1::RebalanceRequest>) -> Answer<v1::RebalanceResponse> {

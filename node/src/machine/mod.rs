@@ -75,6 +75,9 @@ impl Excess {
 /// The most expired keys that one log entry removes: it bounds the pause when many expire at once.
 pub const MAX_EXPIRED_PER_ENTRY: usize = 1_000;
 
+/// Versions that a generation of a shard may use: at 100,000 changes a second, enough for a lifetime.
+const VERSIONS_PER_GENERATION: u64 = 1 << 48;
+
 /// How far apart the indexes are whose hashes are kept, unless set.
 pub const DEFAULT_HASH_INTERVAL: u64 = 1_024;
 
@@ -125,6 +128,17 @@ impl<S: EntryStore> Machine<S> {
             #[cfg(feature = "planted-faults")]
             local_clock: Timestamp(0),
         }
+    }
+
+    /// The state before the first log entry of a generation, the first one being 1. What a client has seen of an earlier
+    /// generation must not pass for a version of this one: each has its own range of them.
+    ///
+    /// # Panics
+    /// As [`Self::new`].
+    #[must_use]
+    pub fn of_generation(store: S, generation: u64) -> Self {
+        let before = generation.saturating_sub(1).saturating_mul(VERSIONS_PER_GENERATION);
+        Self { last_version: Version(before), ..Self::new(store) }
     }
 
     /// Applies one committed entry; one outcome for each command, in their order.

@@ -1,7 +1,7 @@
 //! Which replica belongs where: the planner (pure).
 //!
 //! The meta leader calls [`plan`] every few ticks and proposes what it says; Admin asks [`preflight_drain`] what a
-//! drain would do. Both look at the map and at [`Health`] only, so that the same inputs give the same plan on any
+//! drain would do and [`preflight_reset`] where lost shards would begin anew. All look at the map and at [`Health`] only, so that the same inputs give the same plan on any
 //! node, and each call starts from scratch: nothing is remembered between two. The planner never ends a migration and
 //! never moves one on: that is `cluster::progress`.
 //!
@@ -18,6 +18,7 @@ mod nodes;
 mod planner;
 mod preflight;
 mod repair;
+mod reset;
 mod waiting;
 
 #[cfg(test)]
@@ -27,6 +28,7 @@ pub use self::{
     health::{Defect, GroupHealth, Health, NodeHealth, PeerHealth},
     nodes::CONNECTED_MS,
     preflight::{DrainForecast, DrainMove, DrainRefusal, preflight_drain},
+    reset::{ResetRefusal, leading, preflight_reset},
 };
 
 use crate::{

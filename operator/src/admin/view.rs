@@ -71,6 +71,7 @@ fn settings_view(settings: &v1::SharedSettings) -> Result<SettingsView, String> 
         eviction,
         migration_concurrency: settings.migration_concurrency,
         migration_bytes_per_s: settings.migration_bytes_per_s,
+        repair_after_ms: settings.repair_after_ms,
     })
 }
 

@@ -90,6 +90,8 @@ pub struct SettingsView {
     pub migration_concurrency: u32,
     /// Their bandwidth.
     pub migration_bytes_per_s: u64,
+    /// How long a node may be silent before the nodes themselves give it up.
+    pub repair_after_ms: u64,
 }
 
 /// Where a member stands.

@@ -170,6 +170,8 @@ pub struct SettingsChange {
     pub migration_concurrency: Option<u32>,
     /// Their bandwidth, 0 for no limit.
     pub migration_bytes_per_s: Option<u64>,
+    /// How long a node may be silent before the nodes themselves give it up, 0 for ever.
+    pub repair_after_ms: Option<u64>,
     /// Replicas of each shard.
     pub replication_factor: Option<u32>,
 }
@@ -292,6 +294,7 @@ impl fmt::Display for SettingsChange {
             eviction,
             migration_concurrency,
             migration_bytes_per_s,
+            repair_after_ms,
             replication_factor,
         } = self;
         let numbers = [
@@ -300,6 +303,7 @@ impl fmt::Display for SettingsChange {
             ("default_ttl_ms", *default_ttl_ms),
             ("migration_concurrency", migration_concurrency.map(u64::from)),
             ("migration_bytes_per_s", *migration_bytes_per_s),
+            ("repair_after_ms", *repair_after_ms),
             ("replication_factor", replication_factor.map(u64::from)),
         ];
         for (name, value) in numbers {

@@ -27,6 +27,7 @@ fn differences(scene: &Scene<'_>, map: &MapView, draft: &mut Draft) -> SettingsC
         eviction,
         migration_concurrency,
         migration_bytes_per_s,
+        repair_after_ms,
     } = &map.settings;
     SettingsChange {
         max_entries_per_shard: differs(wanted.max_entries_per_shard, *max_entries_per_shard),
@@ -35,6 +36,7 @@ fn differences(scene: &Scene<'_>, map: &MapView, draft: &mut Draft) -> SettingsC
         eviction: differs(wanted.eviction, *eviction),
         migration_concurrency: differs(wanted.migration_concurrency, *migration_concurrency),
         migration_bytes_per_s: differs(wanted.migration_bytes_per_s, *migration_bytes_per_s),
+        repair_after_ms: differs(scene.intent.repair.after_ms.unwrap_or(0), *repair_after_ms),
         replication_factor: replication(scene, map, draft),
     }
 }

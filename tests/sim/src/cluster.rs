@@ -37,7 +37,7 @@ pub fn map(plan: &Plan) -> ClusterMap {
                 learner: i >= voters,
             }
         });
-        ReplicaSet { generation: 1, replicas: replicas.collect(), changes: 0, conf_version: 0 }
+        ReplicaSet { generation: 1, replicas: replicas.collect(), ..ReplicaSet::default() }
     };
     let mut groups = BTreeMap::from([(GroupId::META, set(0, plan.nodes, META_VOTERS))]);
     for shard in 0..plan.shards {

@@ -29,6 +29,8 @@ pub struct Disk {
     /// The newest that was noted.
     map: Arc<ClusterMap>,
     logs: BTreeMap<GroupId, (ReplicaId, DiskLog)>,
+    /// Of the replicas that have a log.
+    generations: BTreeMap<GroupId, u64>,
     /// The highest replica that was ever here.
     held: BTreeMap<GroupId, ReplicaId>,
     /// The published ones, oldest first.
@@ -53,6 +55,7 @@ impl Disk {
             map: birth.clone(),
             birth,
             logs: BTreeMap::new(),
+            generations: BTreeMap::new(),
             held: BTreeMap::new(),
             checkpoints: BTreeMap::new(),
             received: BTreeMap::new(),
@@ -183,7 +186,8 @@ impl Disk {
                 false => Found::Sound { log: log.clone(), checkpoint: self.newest(*group, &make_store) },
                 true => Found::Damaged("a bit has flipped".to_owned()),
             };
-            (*group, RestartedGroup { replica: *replica, found })
+            let generation = self.generations.get(group).copied().unwrap_or_default();
+            (*group, RestartedGroup { replica: *replica, generation, found })
         };
         Restart { birth: self.birth.clone(), groups: self.logs.iter().map(load).collect(), held: self.held.clone() }
     }
@@ -227,8 +231,9 @@ impl Disk {
     }
 
     fn append(&mut self, persist: Persist) {
-        let Persist { group, replica, generation: _, reset, entries, hard_state, truncate_to } = persist;
+        let Persist { group, replica, generation, reset, entries, hard_state, truncate_to } = persist;
         self.hold(group, replica);
+        self.generations.insert(group, generation);
         if let Some(base) = reset
             && let Some(bytes) = self.received.remove(&(group, base.index))
         {

@@ -16,5 +16,6 @@ mod idle;
 mod membership;
 mod metrics;
 mod pipeline;
+mod reset;
 mod shutdown;
 mod verbs;

@@ -191,6 +191,7 @@ calls! {
     undrain(UndrainRequest) -> ChangeResponse;
     remove(RemoveRequest) -> ChangeResponse;
     mark_down(MarkDownRequest) -> ChangeResponse;
+    reset_shards(ResetShardsRequest) -> ResetShardsResponse;
     rebalance(RebalanceRequest) -> RebalanceResponse;
     move_shard(MoveShardRequest) -> MoveShardResponse;
     transfer_leader(TransferLeaderRequest) -> TransferLeaderResponse;

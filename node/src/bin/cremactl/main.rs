@@ -14,6 +14,7 @@ mod http;
 mod keys;
 mod migrations;
 mod nodes;
+mod reset;
 mod resp;
 mod settings;
 mod shards;
@@ -58,6 +59,9 @@ enum Verb {
     Undrain(nodes::OneNode),
     /// Let a node that holds no replica any more leave for good
     Remove(nodes::OneNode),
+    /// Let shards that lost their majority for good return EMPTY: the last resort
+    #[command(long_about = reset::ABOUT)]
+    ResetShards(reset::ResetShards),
     /// Plan now, and begin what the plan says
     Rebalance(migrations::Rebalance),
     /// Move one replica of a shard
@@ -153,6 +157,7 @@ async fn main() -> ExitCode {
         Verb::Drain(drain) => drain.run().await,
         Verb::Undrain(node) => node.undrain().await,
         Verb::Remove(node) => node.remove().await,
+        Verb::ResetShards(reset) => reset.run().await,
         Verb::Rebalance(rebalance) => rebalance.run().await,
         Verb::MoveShard(shard) => shard.run().await,
         Verb::TransferLeader(shard) => shard.run().await,
@@ -229,6 +234,8 @@ mod tests {
             "cremactl drain 3 --dry-run --no-wait",
             "cremactl move-shard 3 --from 1",
             "cremactl transfer-leader 3",
+            "cremactl reset-shards --dead 2=0123456789abcdef0123456789abcdef",
+            "cremactl reset-shards --shards 1 --dead 2",
             "cremactl settings",
             "cremactl settings set --replication 0",
             "cremactl settings set --eviction fifo",

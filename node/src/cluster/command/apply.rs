@@ -3,7 +3,7 @@
 use super::{
     MetaCommand, Refused,
     done::{Done, refuse},
-    members, migrate,
+    members, migrate, reset,
 };
 use crate::{
     cluster::map::{
@@ -49,6 +49,7 @@ pub fn apply(
         MetaCommand::SetSettings(settings) => set_settings(map, settings)?,
         MetaCommand::SetReplicationFactor(factor) => set_replication_factor(map, *factor)?,
         MetaCommand::RaiseFeatureLevel(level) => raise_feature_level(map, *level)?,
+        MetaCommand::ResetShards { shards, dead } => reset::reset(map, shards, dead)?,
     };
     map.version += u64::from(done == Done::Changed);
     Ok(())

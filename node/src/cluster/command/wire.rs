@@ -7,7 +7,7 @@ use bytes::{Buf, BufMut, Bytes};
 use crema_api::v1::log as pb;
 use prost::Message;
 
-use super::{Incoming, MetaCommand, MetaRecord};
+use super::{Incoming, Life, MetaCommand, MetaRecord, ShardReset};
 use crate::{
     cluster::map::{
         Phase, Reason,
@@ -109,6 +109,7 @@ fn to_pb(expected_version: Option<u64>, command: &MetaCommand) -> pb::MetaComman
         MetaCommand::SetSettings(settings) => Pb::Settings(settings_to(settings)),
         MetaCommand::SetReplicationFactor(factor) => Pb::ReplicationFactor(*factor),
         MetaCommand::RaiseFeatureLevel(level) => Pb::FeatureLevel(*level),
+        MetaCommand::ResetShards { shards, dead } => Pb::ResetShards(reset_to(shards, dead)),
     };
     pb::MetaCommand { expected_version: expected_version.unwrap_or(0), command: Some(command) }
 }
@@ -140,6 +141,7 @@ fn from_pb(wire: pb::MetaCommand) -> Result<(Option<u64>, MetaCommand), DecodeEr
         Pb::Settings(settings) => MetaCommand::SetSettings(settings_from(&settings)?),
         Pb::ReplicationFactor(factor) => MetaCommand::SetReplicationFactor(factor),
         Pb::FeatureLevel(level) => MetaCommand::RaiseFeatureLevel(level),
+        Pb::ResetShards(reset) => reset_from(reset)?,
     };
     Ok(((expected_version != 0).then_some(expected_version), command))
 }
@@ -159,4 +161,29 @@ fn start_from(wire: pb::StartMigration) -> Result<MetaCommand, DecodeError> {
 
 fn phase(wire: u32) -> Result<Phase, DecodeError> {
     phase_from(wire).ok_or_else(|| unknown("a phase"))
+}
+
+fn reset_to(shards: &[ShardReset], dead: &[Life]) -> pb::ResetShards {
+    let shard = |ShardReset { group, generation, nodes }: &ShardReset| pb::ResetShard {
+        group: group.0,
+        generation: *generation,
+        nodes: nodes.iter().map(|node| node.0).collect(),
+    };
+    let life = |(node, life): &Life| pb::Life { node: node.0, incarnation: life.to_bytes() };
+    pb::ResetShards { shards: shards.iter().map(shard).collect(), dead: dead.iter().map(life).collect() }
+}
+
+fn reset_from(wire: pb::ResetShards) -> Result<MetaCommand, DecodeError> {
+    let pb::ResetShards { shards, dead } = wire;
+    let shard = |pb::ResetShard { group, generation, nodes }| ShardReset {
+        group: GroupId(group),
+        generation,
+        nodes: nodes.into_iter().map(NodeId).collect(),
+    };
+    let life = |pb::Life { node, incarnation }: pb::Life| -> Result<Life, DecodeError> {
+        let life = Incarnation::from_bytes(&incarnation).ok_or_else(|| unknown("an incarnation"))?;
+        Ok((NodeId(node), life))
+    };
+    let dead = dead.into_iter().map(life).collect::<Result<_, DecodeError>>()?;
+    Ok(MetaCommand::ResetShards { shards: shards.into_iter().map(shard).collect(), dead })
 }

@@ -25,18 +25,18 @@ fn sample() -> ClusterMap {
         levels: SUPPORTED_LEVELS,
         client_address: format!("node-{node}:6379"),
     };
+    let at = |first: u64, i: u64| ReplicaAt {
+        replica: ReplicaId(first + i),
+        node: NodeId(i + 1),
+        incarnation: life(i + 1),
+        learner: i == 2,
+    };
     let set = |first: u64| ReplicaSet {
-        generation: 1,
+        generation: first,
         changes: 2,
         conf_version: 3,
-        replicas: (0..3)
-            .map(|i| ReplicaAt {
-                replica: ReplicaId(first + i),
-                node: NodeId(i + 1),
-                incarnation: life(i + 1),
-                learner: i == 2,
-            })
-            .collect(),
+        replicas: (0..3).map(|i| at(first, i)).collect(),
+        founders: (1..first.min(3)).map(|i| at(first, i - 1)).collect(),
     };
     let migration = Migration {
         id: MigrationId(1),

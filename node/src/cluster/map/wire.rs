@@ -101,18 +101,18 @@ pub(in crate::cluster) fn member_from(wire: v1::Member) -> Result<(NodeId, Membe
 }
 
 fn group_from(wire: v1::ReplicaSet) -> Result<(GroupId, ReplicaSet), MapError> {
-    let v1::ReplicaSet { group, generation, replicas, changes, conf_version } = wire;
-    let replicas = replicas
-        .into_iter()
-        .map(|v1::ReplicaAt { replica, node, learner, incarnation }| {
-            let incarnation =
-                Incarnation::from_bytes(&incarnation).filter(|incarnation| incarnation.0 != 0).ok_or_else(|| {
-                    wrong(format!("replica {replica} incarnation"), "16 bytes that are not all 0 are needed")
-                })?;
-            Ok(ReplicaAt { replica: ReplicaId(replica), node: NodeId(node), incarnation, learner })
-        })
-        .collect::<Result<_, MapError>>()?;
-    Ok((GroupId(group), ReplicaSet { generation, replicas, changes, conf_version }))
+    let v1::ReplicaSet { group, generation, replicas, changes, conf_version, founders } = wire;
+    let replicas = replicas.into_iter().map(replica_from).collect::<Result<_, MapError>>()?;
+    let founders = founders.into_iter().map(replica_from).collect::<Result<_, MapError>>()?;
+    Ok((GroupId(group), ReplicaSet { generation, replicas, changes, conf_version, founders }))
+}
+
+fn replica_from(wire: v1::ReplicaAt) -> Result<ReplicaAt, MapError> {
+    let v1::ReplicaAt { replica, node, learner, incarnation } = wire;
+    let incarnation = Incarnation::from_bytes(&incarnation)
+        .filter(|incarnation| incarnation.0 != 0)
+        .ok_or_else(|| wrong(format!("replica {replica} incarnation"), "16 bytes that are not all 0 are needed"))?;
+    Ok(ReplicaAt { replica: ReplicaId(replica), node: NodeId(node), incarnation, learner })
 }
 
 fn migration_from(wire: &v1::Migration) -> Result<(MigrationId, Migration), MapError> {
@@ -305,6 +305,10 @@ fn validate_replicas(map: &ClusterMap) -> Result<(), MapError> {
             })?;
             ensure(seen.insert(*replica), at, || format!("replica {replica} is there twice"))?;
         }
+        for ReplicaAt { replica, node, .. } in &set.founders {
+            let known = map.members.contains_key(node) && replica.0 != 0 && *replica < map.next_replica;
+            ensure(known, at, || format!("its founder {replica} was never given out, or is on a stranger"))?;
+        }
     }
     Ok(())
 }
@@ -382,22 +386,20 @@ pub(in crate::cluster) fn member_to(node: NodeId, member: &Member) -> v1::Member
 }
 
 fn group_to(group: GroupId, set: &ReplicaSet) -> v1::ReplicaSet {
-    let ReplicaSet { generation, replicas, changes, conf_version } = set;
+    let ReplicaSet { generation, replicas, changes, conf_version, founders } = set;
     v1::ReplicaSet {
         group: group.0,
         generation: *generation,
         changes: *changes,
         conf_version: *conf_version,
-        replicas: replicas
-            .iter()
-            .map(|ReplicaAt { replica, node, incarnation, learner }| v1::ReplicaAt {
-                replica: replica.0,
-                node: node.0,
-                incarnation: incarnation.to_bytes(),
-                learner: *learner,
-            })
-            .collect(),
+        replicas: replicas.iter().map(replica_to).collect(),
+        founders: founders.iter().map(replica_to).collect(),
     }
+}
+
+fn replica_to(at: &ReplicaAt) -> v1::ReplicaAt {
+    let ReplicaAt { replica, node, incarnation, learner } = at;
+    v1::ReplicaAt { replica: replica.0, node: node.0, incarnation: incarnation.to_bytes(), learner: *learner }
 }
 
 /// Shared settings on the wire.

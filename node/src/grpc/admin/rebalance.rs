@@ -71,6 +71,7 @@ fn describe(map: &ClusterMap, action: &MetaCommand) -> v1::PlannedAction {
         | MetaCommand::AdvanceMigration { .. }
         | MetaCommand::SetSettings(_)
         | MetaCommand::SetReplicationFactor(_)
+        | MetaCommand::ResetShards { .. }
         | MetaCommand::RaiseFeatureLevel(_) => placed("other", format!("{action:?}"), None, None, None),
     }
 }

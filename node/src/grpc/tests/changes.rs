@@ -19,6 +19,8 @@ use crate::{
     types::{GroupId, Incarnation, MigrationId, NodeId, ReplicaId},
 };
 
+mod resets;
+
 /// A cluster of so many nodes with four shards in three replicas, and a door to its meta leader.
 async fn cluster(nodes: u64) -> Door {
     let node = FakeNode::new(4);

@@ -22,6 +22,8 @@ use crate::{
     types::{GroupId, Incarnation, NodeId, Now, ReplicaId, Term},
 };
 
+mod reset;
+
 /// A new leader that has not heard from every connected node plans after so long all the same.
 const LISTEN_TICKS: u64 = 60;
 /// Ticks between two plans while nothing is heard: time alone may make a difference.
@@ -267,6 +269,11 @@ impl<S: EntryStore> Node<S> {
             && let Some(reason) = self.down_refusal(*node)
         {
             return self.out.governed(Some(ticket), Err(Refused::Reason(reason).into()));
+        }
+        if let MetaCommand::ResetShards { shards, dead } = &command
+            && let Err(error) = self.may_reset(shards, dead)
+        {
+            return self.out.governed(Some(ticket), Err(error));
         }
         if let (MetaCommand::Prefer { group, .. }, Some(governor)) = (&command, &mut self.governor)
             && self.map.groups.contains_key(group)

@@ -6,7 +6,7 @@ use super::{
     Limits, NodeConfig,
     batch::{Answer, Batch},
     checkpoints::Checkpoints,
-    conf::{Seal, peer_of},
+    conf::Seal,
     evict::Evictions,
     hashes::{Hashes, Health},
     hibernate::Rest,
@@ -22,7 +22,7 @@ use super::{
 use crate::{
     checkpoint,
     clock::ClockTable,
-    cluster::map::{ClusterMap, ReplicaSet},
+    cluster::map::{ClusterMap, ReplicaAt},
     consensus::{FIRST_INDEX, Origin, Replica, ReplicaConfig, Role, Standing},
     error::Error,
     machine::{Machine, Settings, codec, store::EntryStore},
@@ -394,14 +394,16 @@ impl<S: EntryStore> Group<S> {
     }
 }
 
-/// Whether a set's replicas begin with its first configuration. The log of the meta group begins with the first map, so
-/// whoever knows only a later one can't have its beginning.
-pub(super) fn begins_first(map: &ClusterMap, id: GroupId, set: &ReplicaSet) -> bool {
-    set.changes == 0 && (id != GroupId::META || map.version == 1)
-}
-
-pub(super) fn peer_table(map: &ClusterMap, set: &ReplicaSet) -> Vec<checkpoint::Peer> {
-    set.replicas.iter().filter_map(|at| peer_of(map, at)).collect()
+/// The replicas with which a replica's group began, if it is one of those; else it begins empty. The log of the meta group
+/// begins with the first map, so whoever knows only a later one can't have its beginning.
+pub(super) fn founders(map: &ClusterMap, id: GroupId, replica: ReplicaId) -> Option<&[ReplicaAt]> {
+    let set = map.groups.get(&id)?;
+    let founders: &[ReplicaAt] = match set.founders.is_empty() {
+        false => &set.founders,
+        true if set.changes == 0 && (id != GroupId::META || map.version == 1) => &set.replicas,
+        true => return None,
+    };
+    founders.iter().any(|at| at.replica == replica).then_some(founders)
 }
 
 /// Takes out the batches whose deadline has passed.

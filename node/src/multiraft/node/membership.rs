@@ -7,9 +7,15 @@ use std::sync::Arc;
 
 use crema_api::v1;
 
-use super::{MakeStore, Node, NodeConfig, group::Group, out::Event, recover, route::Route};
+use super::{
+    MakeStore, Node, NodeConfig,
+    group::Group,
+    out::Event,
+    recover::{self, Maps, RestartedGroup},
+    route::Route,
+};
 use crate::{
-    cluster::map::{ClusterMap, Member, MemberState, ReplicaAt},
+    cluster::map::{ClusterMap, Member, MemberState, ReplicaAt, ReplicaSet},
     faults::Fault,
     machine::store::EntryStore,
     types::{GroupId, NodeId, Now, ReplicaId},
@@ -29,7 +35,7 @@ pub(super) fn create<S: EntryStore>(
     at: &ReplicaAt,
     make_store: &mut MakeStore<S>,
 ) -> Group<S> {
-    Group::new(config, map, id, at.replica, recover::begin(map, id, make_store(id)))
+    Group::new(config, map, id, at.replica, recover::begin(map, id, at.replica, make_store(id)))
 }
 
 impl<S: EntryStore> Node<S> {
@@ -57,14 +63,29 @@ impl<S: EntryStore> Node<S> {
                 self.follow_map(now, id, &map);
             }
         }
+        self.tell_resets(&before, &map);
         if let Some(governor) = &mut self.governor {
+            governor.forget_resets(&before, &map);
             governor.stir();
         }
         self.park_bounced();
     }
 
+    /// Whoever reads the log of a node is to know that entries are gone.
+    fn tell_resets(&self, before: &ClusterMap, map: &ClusterMap) {
+        for (group, generation) in resets(before, map).filter(|(id, _)| self.config.lanes.owns(*id)) {
+            tracing::error!(
+                %group,
+                generation,
+                "ENTRIES ARE LOST: the majority of this shard's replicas is gone for good, and it was reset; it begins \
+                 anew, empty"
+            );
+        }
+    }
+
     /// Brings one group's replica, peers and way in line with the map.
     fn follow_map(&mut self, now: Now, id: GroupId, map: &Arc<ClusterMap>) {
+        self.place_early(id, map);
         let placed = placed(&self.config, map, id).copied();
         if let Some(group) = self.groups.get(&id)
             && placed.is_none_or(|at| at.replica != group.own())
@@ -88,6 +109,37 @@ impl<S: EntryStore> Node<S> {
         }
     }
 
+    /// A replica of the disk whose generation the map did not know yet goes on, or is over.
+    fn place_early(&mut self, id: GroupId, map: &Arc<ClusterMap>) {
+        let is_known = |early: &RestartedGroup<S>| early.replica < map.next_replica;
+        if !self.early.get(&id).is_some_and(is_known) {
+            return;
+        }
+        let Some(early) = self.early.remove(&id) else { return };
+        let replica = early.replica;
+        if placed(&self.config, map, id).is_none_or(|at| at.replica != replica) {
+            tracing::info!(group = %id, %replica, "a replica on the disk has left this node meanwhile");
+            self.out.writes.destroy(id, replica);
+            return self.out.destroyed(id);
+        }
+        tracing::info!(group = %id, %replica, "a replica on the disk goes on: the map has come up with it");
+        let start = match self.failed.clone() {
+            None => {
+                let maps = Maps { birth: &self.birth, now: map };
+                recover::resume(&self.config, maps, id, early, || (self.make_store)(id))
+            }
+            // It could keep nothing.
+            Some(reason) => recover::empty(map, id, (self.make_store)(id), Some(reason)),
+        };
+        self.add(id, Group::new(&self.config, map, id, replica, start));
+    }
+
+    fn add(&mut self, id: GroupId, group: Group<S>) {
+        self.out.event(Event::Health { group: id, health: group.health.clone() });
+        self.groups.insert(id, group);
+        self.dirty.insert(id);
+    }
+
     fn begin(&mut self, id: GroupId, map: &Arc<ClusterMap>, at: &ReplicaAt) {
         tracing::info!(group = %id, replica = %at.replica, "a replica begins here");
         let group = match self.failed.clone() {
@@ -99,9 +151,7 @@ impl<S: EntryStore> Node<S> {
             }
         };
         self.held.insert(id, at.replica);
-        self.out.event(Event::Health { group: id, health: group.health.clone() });
-        self.groups.insert(id, group);
-        self.dirty.insert(id);
+        self.add(id, group);
     }
 
     /// Ends a replica. What waited for it goes elsewhere; of what is in its log nobody here will know.
@@ -166,6 +216,14 @@ impl<S: EntryStore> Node<S> {
             }
         }
     }
+}
+
+/// The groups that have begun another generation, and which.
+pub(super) fn resets<'a>(before: &'a ClusterMap, map: &'a ClusterMap) -> impl Iterator<Item = (GroupId, u64)> + 'a {
+    let is_newer = move |(id, set): &(&GroupId, &ReplicaSet)| {
+        before.groups.get(*id).is_some_and(|known| known.generation < set.generation)
+    };
+    map.groups.iter().filter(is_newer).map(|(id, set)| (*id, set.generation))
 }
 
 /// How many members there are whose clocks count.

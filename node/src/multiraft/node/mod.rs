@@ -335,6 +335,10 @@ pub struct Node<S> {
     unsteady: BTreeSet<GroupId>,
     /// The highest replica that this node has held in each group: none is created at or below it.
     held: BTreeMap<GroupId, ReplicaId>,
+    /// With which this life of the node began to take part.
+    birth: Arc<ClusterMap>,
+    /// Replicas of the disk that wait for the map of their generation.
+    early: BTreeMap<GroupId, RestartedGroup<S>>,
     report: Report,
     /// While this worker leads the meta group.
     governor: Option<Governor>,
@@ -369,7 +373,9 @@ impl<S: EntryStore> Node<S> {
         let mut make_store: MakeStore<S> = Box::new(make_store);
         let ids: Vec<GroupId> = map.groups.keys().copied().filter(|group| config.lanes.owns(*group)).collect();
         let mut out = Out::new(config.node);
-        let recover::Replicas { groups, held } = recover::replicas(&config, &map, restart, &mut make_store, &mut out);
+        let birth = restart.birth.clone();
+        let recover::Replicas { groups, held, early } =
+            recover::replicas(&config, &map, restart, &mut make_store, &mut out);
         for group in groups.values().filter(|group| !group.health.is_serving()) {
             out.event(Event::Health { group: group.id, health: group.health.clone() });
         }
@@ -381,6 +387,8 @@ impl<S: EntryStore> Node<S> {
             dirty: groups.keys().copied().collect(),
             awake: groups.keys().copied().collect(),
             held,
+            birth,
+            early,
             beds: Beds::default(),
             capturing: BTreeSet::new(),
             paused: BTreeSet::new(),

@@ -10,8 +10,8 @@ use std::{collections::BTreeMap, sync::Arc};
 use super::{
     MakeStore, NodeConfig,
     checkpoints::Checkpoints,
-    conf::conf_to_wire,
-    group::{Group, State, begins_first, peer_table},
+    conf::{conf_to_wire, peer_of},
+    group::{Group, State, founders},
     membership::{create, placed},
     meta::Meta,
     out::Out,
@@ -46,6 +46,8 @@ impl<S> Restart<S> {
 pub struct RestartedGroup<S> {
     /// Its id.
     pub replica: ReplicaId,
+    /// The generation of its group that it belongs to; 0 when that can't be read.
+    pub generation: u64,
     /// What is left of it.
     pub found: Found<S>,
 }
@@ -83,17 +85,14 @@ pub(super) struct Start<S> {
 }
 
 /// A replica at the beginning of its life.
-pub(super) fn begin<S: EntryStore>(map: &Arc<ClusterMap>, id: GroupId, store: S) -> Start<S> {
-    let set = &map.groups[&id];
-    if !begins_first(map, id, set) {
-        return empty(map, id, store, None);
-    }
-    let ids = |learner| set.replicas.iter().filter(move |at| at.learner == learner).map(|at| at.replica);
+pub(super) fn begin<S: EntryStore>(map: &Arc<ClusterMap>, id: GroupId, replica: ReplicaId, store: S) -> Start<S> {
+    let Some(founders) = founders(map, id, replica) else { return empty(map, id, store, None) };
+    let ids = |learner| founders.iter().filter(move |at| at.learner == learner).map(|at| at.replica);
     Start {
         state: first_state(map, id, store),
         origin: Origin::First { voters: ids(false).collect(), learners: ids(true).collect() },
         conf_version: 0,
-        peers: peer_table(map, set),
+        peers: founders.iter().filter_map(|at| peer_of(map, at)).collect(),
         checkpoints: Checkpoints::new(FIRST_INDEX, FIRST_INDEX),
         unfit: None,
     }
@@ -113,7 +112,10 @@ pub(super) fn empty<S: EntryStore>(map: &Arc<ClusterMap>, id: GroupId, store: S,
 
 fn blank<S: EntryStore>(map: &Arc<ClusterMap>, id: GroupId, store: S) -> State<S> {
     match id.shard() {
-        Some(_) => State::Shard(Box::new(Machine::new(store))),
+        Some(_) => {
+            let generation = map.groups.get(&id).map_or(1, |set| set.generation);
+            State::Shard(Box::new(Machine::of_generation(store, generation)))
+        }
         None => State::Meta(Box::new(Meta::new(map.clone()))),
     }
 }
@@ -125,17 +127,28 @@ fn first_state<S: EntryStore>(map: &Arc<ClusterMap>, id: GroupId, store: S) -> S
     state
 }
 
+/// The maps by which replicas go on.
+#[derive(Clone, Copy)]
+pub(super) struct Maps<'a> {
+    /// With which this life began.
+    pub(super) birth: &'a Arc<ClusterMap>,
+    /// The newest.
+    pub(super) now: &'a Arc<ClusterMap>,
+}
+
 /// A replica as the disk has it. What does not fit together takes no part any more.
 pub(super) fn resume<S: EntryStore>(
     config: &NodeConfig,
-    birth: &Arc<ClusterMap>,
+    maps: Maps<'_>,
     id: GroupId,
-    found: Found<S>,
+    on_disk: RestartedGroup<S>,
     mut store: impl FnMut() -> S,
 ) -> Start<S> {
+    let RestartedGroup { replica, generation: _, found } = on_disk;
+    let birth = maps.birth;
     let resumed = match found {
         Found::Sound { log, checkpoint: Some(state) } => from_checkpoint(birth, id, log, *state),
-        Found::Sound { log, checkpoint: None } => from_birth(birth, id, log, store()),
+        Found::Sound { log, checkpoint: None } => from_beginning(maps, id, replica, log, store()),
         Found::Damaged(reason) => Err(reason),
     };
     resumed.unwrap_or_else(|reason| {
@@ -180,18 +193,20 @@ fn from_checkpoint<S: EntryStore>(
 }
 
 /// No checkpoint yet: the log goes back to the group's beginning, or nothing has come yet.
-fn from_birth<S: EntryStore>(
-    birth: &Arc<ClusterMap>,
+fn from_beginning<S: EntryStore>(
+    maps: Maps<'_>,
     id: GroupId,
+    replica: ReplicaId,
     log: DiskLog,
     store: S,
 ) -> Result<Start<S>, String> {
     let first = SnapshotPoint { index: FIRST_INDEX.0, term: FIRST_TERM.0 };
-    let is_first = birth.groups.get(&id).is_some_and(|set| begins_first(birth, id, set));
-    let (start, point) = match log.base {
-        base if base == first && is_first => (begin(birth, id, store), first),
-        base if base == SnapshotPoint::default() => (empty(birth, id, store, None), base),
-        base => return Err(format!("its log begins behind entry {}, and it has no checkpoint", base.index)),
+    // A reset names its founders for good; of the first generation only the first map does.
+    let founding = [maps.now, maps.birth].into_iter().find(|map| founders(map, id, replica).is_some());
+    let (start, point) = match (log.base, founding) {
+        (base, Some(map)) if base == first => (begin(map, id, replica, store), first),
+        (base, _) if base == SnapshotPoint::default() => (empty(maps.birth, id, store, None), base),
+        (base, _) => return Err(format!("its log begins behind entry {}, and it has no checkpoint", base.index)),
     };
     let conf = match &start.origin {
         Origin::First { voters, learners } => {
@@ -207,6 +222,8 @@ fn from_birth<S: EntryStore>(
 pub(super) struct Replicas<S> {
     pub(super) groups: BTreeMap<GroupId, Group<S>>,
     pub(super) held: BTreeMap<GroupId, ReplicaId>,
+    /// Those of a generation that the map does not know yet: only a newer one says whom they began with.
+    pub(super) early: BTreeMap<GroupId, RestartedGroup<S>>,
 }
 
 /// Brings the disk, the tombstones and the map together, for the lanes of this worker.
@@ -218,15 +235,21 @@ pub(super) fn replicas<S: EntryStore>(
     out: &mut Out,
 ) -> Replicas<S> {
     let Restart { birth, groups: mut found, mut held } = restart;
-    let mut groups = BTreeMap::new();
+    let maps = Maps { birth: &birth, now: map };
+    let (mut groups, mut early) = (BTreeMap::new(), BTreeMap::new());
     for id in map.groups.keys().copied().filter(|id| config.lanes.owns(*id)) {
         let at = placed(config, map, id);
         let placed = at.map(|at| at.replica);
-        if let Some(RestartedGroup { replica, found }) = found.remove(&id) {
+        if let Some(on_disk) = found.remove(&id) {
+            let replica = on_disk.replica;
             held.entry(id).and_modify(|held| *held = replica.max(*held)).or_insert(replica);
+            if on_disk.generation > map.groups[&id].generation {
+                early.insert(id, on_disk);
+                continue;
+            }
             // One that the map has not given out yet is newer than the map.
             if placed == Some(replica) || replica >= map.next_replica {
-                let start = resume(config, &birth, id, found, || make_store(id));
+                let start = resume(config, maps, id, on_disk, || make_store(id));
                 groups.insert(id, Group::new(config, map, id, replica, start));
                 continue;
             }
@@ -247,7 +270,7 @@ pub(super) fn replicas<S: EntryStore>(
         held.insert(id, at.replica);
         groups.insert(id, group);
     }
-    Replicas { groups, held }
+    Replicas { groups, held, early }
 }
 
 impl<S: EntryStore> Group<S> {

@@ -78,6 +78,7 @@ fn map(nodes: u64, settings: SharedSettings) -> ClusterMap {
         generation: 1,
         changes: 0,
         conf_version: 0,
+        founders: Vec::new(),
         replicas: (1..=nodes)
             .map(|node| ReplicaAt {
                 replica: ReplicaId(group * 10 + node),

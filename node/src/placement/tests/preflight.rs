@@ -1,10 +1,10 @@
-//! What `preflight_drain` foretells and refuses.
+//! What `preflight_drain` and `preflight_reset` foretell and refuse.
 
 use super::world::World;
 use crate::{
-    cluster::map::MemberState,
-    placement::{DrainRefusal, preflight_drain},
-    types::NodeId,
+    cluster::{command::Life, map::MemberState},
+    placement::{DrainRefusal, ResetRefusal, preflight_drain, preflight_reset},
+    types::{GroupId, NodeId},
 };
 
 fn world() -> World {
@@ -61,4 +61,18 @@ fn too_little_memory_is_refused() {
     (1..=3).for_each(|node| _ = world.limits.insert(NodeId(node), 800));
     let refusal = preflight_drain(&world.map, &world.health(), &[NodeId(4)]);
     assert_eq!(refusal, Err(DrainRefusal::NotEnoughMemory { need: 600, free: 360 }));
+}
+
+#[test]
+fn a_lost_shard_begins_anew_in_different_zones() {
+    let mut world = World::new(&["a", "a", "b", "b", "c", "c"], 1, 3);
+    let group = GroupId::of_shard(0);
+    let dead: Vec<Life> = world.map.groups[&group].voters().take(2).map(|at| (at.node, at.incarnation)).collect();
+    let (node, life) = dead[0];
+    let resets = preflight_reset(&world.map, &world.health(), &[group], &dead);
+    assert_eq!(resets, Err(ResetRefusal::Lives { node, life }));
+    dead.iter().for_each(|(node, _)| _ = world.silent_ms.insert(*node, 60_000));
+    let resets = preflight_reset(&world.map, &world.health(), &[group], &dead).expect("it is lost");
+    let nodes: Vec<u64> = resets[0].nodes.iter().map(|node| node.0).collect();
+    assert_eq!((resets.len(), resets[0].generation, nodes), (1, 1, vec![1, 4, 6]));
 }

@@ -171,6 +171,7 @@ impl World {
                 eviction: self.intent.settings.eviction,
                 migration_concurrency: 4,
                 migration_bytes_per_s: 0,
+                repair_after_ms: self.intent.repair.after_ms.unwrap_or(0),
             },
             members: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -236,6 +237,7 @@ pub(super) fn update(map: &mut MapView, change: &SettingsChange) {
         eviction,
         migration_concurrency,
         migration_bytes_per_s,
+        repair_after_ms,
         replication_factor,
     } = change.clone();
     let settings = &mut map.settings;
@@ -244,6 +246,7 @@ pub(super) fn update(map: &mut MapView, change: &SettingsChange) {
     settings.default_ttl_ms = default_ttl_ms.unwrap_or(settings.default_ttl_ms);
     settings.eviction = eviction.unwrap_or(settings.eviction);
     settings.migration_concurrency = migration_concurrency.unwrap_or(settings.migration_concurrency);
+    settings.repair_after_ms = repair_after_ms.unwrap_or(settings.repair_after_ms);
     settings.migration_bytes_per_s = migration_bytes_per_s.unwrap_or(settings.migration_bytes_per_s);
     map.replication_factor = replication_factor.unwrap_or(map.replication_factor);
 }

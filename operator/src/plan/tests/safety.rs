@@ -299,3 +299,20 @@ fn a_volume_is_given_up_only_if_all_is_whole_without_it() {
     }
     panic!("the volume was never given up");
 }
+
+#[test]
+fn the_nodes_give_a_member_up_when_the_spec_says_so() {
+    let mut world = formed(3);
+    for (after_ms, set) in [(Some(60_000), 60_000), (None, 0)] {
+        world.intent.repair.after_ms = after_ms;
+        let plan = planned(&mut world);
+        match acts(&plan).as_slice() {
+            [Action::UpdateSettings { change, .. }] => assert_eq!(change.repair_after_ms, Some(set)),
+            other => panic!("{other:?}"),
+        }
+        assert!(texts(&plan)[0].ends_with(&format!(": repair_after_ms={set}")), "{plan:?}");
+        world.pass();
+        world.tick();
+        assert_eq!(texts(&planned(&mut world)), Vec::<String>::new(), "once is enough");
+    }
+}

@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use super::{cluster, life, member};
 use crate::{
     cluster::{
-        command::{Incoming, MetaCommand, apply},
+        command::{Incoming, Life, MetaCommand, ShardReset, apply},
         map::{ClusterMap, FeatureLevels, Member, MemberState, Migration, Phase, Reason, ReplicaSet, SharedSettings},
     },
     golden,
@@ -91,6 +91,7 @@ fn command(map: &ClusterMap, words: &[&str]) -> MetaCommand {
         ["settings", ref options @ ..] => MetaCommand::SetSettings(settings(map.settings, options)),
         ["factor", factor] => MetaCommand::SetReplicationFactor(number(factor)),
         ["level", level] => MetaCommand::RaiseFeatureLevel(number(level)),
+        ["reset", ref options @ ..] => reset(options),
         _ => panic!("unknown change {words:?}"),
     }
 }
@@ -133,6 +134,22 @@ fn start(group: GroupId, options: &[&str]) -> MetaCommand {
         }
     }
     MetaCommand::StartMigration { group, incoming, outgoing, learner, reason: Reason::Asked }
+}
+
+/// `s0=1:2,3` is shard 0, whose generation 1 is lost, on nodes 2 and 3; `dead=2:1` is node 2 in its first life.
+fn reset(options: &[&str]) -> MetaCommand {
+    let (mut shards, mut dead): (Vec<ShardReset>, Vec<Life>) = (Vec::new(), Vec::new());
+    for option in options {
+        let (name, value) = option.split_once('=').expect("name=value");
+        let (first, second) = value.split_once(':').expect("a:b");
+        if name == "dead" {
+            dead.push((NodeId(number(first)), life(number(first), number(second))));
+        } else {
+            let nodes = second.split(',').filter(|node| !node.is_empty()).map(|node| NodeId(number(node))).collect();
+            shards.push(ShardReset { group: group(name), generation: number(first), nodes });
+        }
+    }
+    MetaCommand::ResetShards { shards, dead }
 }
 
 fn settings(mut settings: SharedSettings, options: &[&str]) -> SharedSettings {
@@ -181,6 +198,10 @@ fn draw_set(map: &ClusterMap, group: GroupId, set: &ReplicaSet) -> String {
         let _ = write!(line, " {}@{}{role}{dead}", at.replica, at.node);
     }
     let _ = write!(line, " changes {} conf {}", set.changes, set.conf_version);
+    if set.generation > 1 {
+        let founders: Vec<String> = set.founders.iter().map(|at| format!("{}@{}", at.replica, at.node)).collect();
+        let _ = write!(line, " generation {} of {}", set.generation, founders.join(" "));
+    }
     line
 }
 

@@ -9,7 +9,8 @@ use super::{cluster, life, member};
 use crate::{
     cluster::{
         command::{
-            Incoming, MetaCommand, MetaRecord, apply, decode, decode_command, encode, encode_command, following,
+            Incoming, MetaCommand, MetaRecord, ShardReset, apply, decode, decode_command, encode, encode_command,
+            following,
         },
         map::{ClusterMap, MemberState, Phase, Reason, ReplicaAt, SharedSettings, wire::validate},
     },
@@ -18,7 +19,7 @@ use crate::{
 
 /// A change that might be asked for now: often a sensible one.
 fn any_command(draw: &mut Draw, map: &ClusterMap) -> MetaCommand {
-    match draw.below(16) {
+    match draw.below(17) {
         0 => {
             let node = draw.below(7);
             MetaCommand::Join { node: NodeId(node), member: member(node, 1 + draw.below(4)) }
@@ -28,6 +29,7 @@ fn any_command(draw: &mut Draw, map: &ClusterMap) -> MetaCommand {
         7..13 => any_advance(draw, map),
         13 => MetaCommand::CancelMigration(any_migration(draw, map)),
         14 => MetaCommand::Prefer { group: any_group(draw), replica: any_replica(draw, map) },
+        15 => any_reset(draw, map),
         _ => match draw.below(3) {
             0 => MetaCommand::SetReplicationFactor(draw.below(9) as u32),
             1 => MetaCommand::RaiseFeatureLevel(draw.below(4) as u32),
@@ -83,6 +85,19 @@ fn any_start(draw: &mut Draw, map: &ClusterMap) -> MetaCommand {
     }
 }
 
+fn any_reset(draw: &mut Draw, map: &ClusterMap) -> MetaCommand {
+    let group = any_group(draw);
+    let generation = map.groups.get(&group).map_or(1, |set| set.generation);
+    let dead = (0..draw.below(4)).map(|_| {
+        let node = NodeId(draw.below(7));
+        (node, map.members.get(&node).map_or(life(node.0, 1), |member| member.incarnation))
+    });
+    let dead = dead.collect();
+    let nodes = (0..draw.below(4)).map(|_| NodeId(draw.below(7))).collect();
+    let generation = if draw.below(8) > 0 { generation } else { draw.below(3) };
+    MetaCommand::ResetShards { shards: vec![ShardReset { group, generation, nodes }], dead }
+}
+
 fn any_advance(draw: &mut Draw, map: &ClusterMap) -> MetaCommand {
     let migration = any_migration(draw, map);
     let any_phase = |draw: &mut Draw| Phase::ALL[draw.below(5) as usize];
@@ -112,6 +127,10 @@ fn check_step(before: &ClusterMap, after: &ClusterMap, command: &MetaCommand) {
     }
     for group in after.groups.keys() {
         let (was, is) = (voters(before, *group), voters(after, *group));
+        if after.groups[group].generation > before.groups[group].generation {
+            check_reset(before, after, *group);
+            continue;
+        }
         let lost: Vec<_> = was.difference(&is).copied().collect();
         assert!(lost.len() <= 1, "{group} loses {lost:?} by {command:?}");
         assert!(lost.is_empty() || before.migration_of(*group).is_some_and(|m| m.outgoing == lost.first().copied()));
@@ -122,6 +141,18 @@ fn check_step(before: &ClusterMap, after: &ClusterMap, command: &MetaCommand) {
         let held = replicas(after).filter(|at| at.node == *node).count();
         assert!(member.state != MemberState::Removed || held == 0, "node {node} has left with {held} replicas");
     }
+}
+
+/// A shard that begins anew has new replicas that live, and of its old voters no majority does.
+fn check_reset(before: &ClusterMap, after: &ClusterMap, group: GroupId) {
+    let (old, new) = (&before.groups[&group], &after.groups[&group]);
+    assert_ne!(group, GroupId::META);
+    assert_eq!((new.generation, &new.replicas), (old.generation + 1, &new.founders));
+    assert!(new.replicas.iter().all(|at| after.is_alive(at) && at.replica >= before.next_replica));
+    assert!(after.migration_of(group).is_none());
+    let swaps = before.migration_of(group).is_some_and(|migration| migration.phase == Phase::LeaveJoint);
+    let living = old.voters().filter(|at| after.is_alive(at)).count();
+    assert!(swaps || living <= old.voters().count() / 2, "{group} had {living} living voters");
 }
 
 proptest! {

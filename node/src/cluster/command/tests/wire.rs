@@ -56,6 +56,8 @@ fn what_is_unknown_is_an_error() {
     refused(raw(Command::Start(two)), "brings two");
     refused(raw(Command::Advance(pb::AdvanceMigration { from: 5, ..Default::default() })), "a phase");
     refused(raw(Command::Advance(pb::AdvanceMigration { to: Some(5), ..Default::default() })), "a phase");
+    let life = pb::Life { node: 1, incarnation: vec![0; 15].into() };
+    refused(raw(Command::ResetShards(pb::ResetShards { dead: vec![life], ..Default::default() })), "incarnation");
     refused(raw(Command::Join(crema_api::v1::Member::default())), "member 0 incarnation");
     refused(raw(Command::Settings(crema_api::v1::SharedSettings::default())), "migration_concurrency: 0");
 }

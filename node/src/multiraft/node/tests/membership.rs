@@ -9,6 +9,7 @@ use crate::{
     multiraft::govern::GovernError,
 };
 
+mod reset;
 mod unfit;
 
 const META: GroupId = GroupId::META;
