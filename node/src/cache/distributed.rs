@@ -147,8 +147,8 @@ impl DistributedCache {
         &self.metrics
     }
 
-    /// Hands leaderships over and stops the node. The memory of this node is gone afterwards: its id can't come back
-    /// while the cluster remembers this life of it.
+    /// Hands leaderships over and stops the node. One in memory has lost everything then, and comes back as another life
+    /// that is rebuilt from the others; one with a data directory goes on where it was.
     pub async fn shutdown(&self) {
         if let Some(node) = self.node.lock().await.take() {
             node.resign().await;

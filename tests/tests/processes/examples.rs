@@ -52,6 +52,17 @@ fn many_shards_in_one_process() {
     assert!(output.contains("16 of 16 shards are active"), "{output}");
 }
 
+#[test]
+fn checkpoints_of_a_state_machine() {
+    let mut example = start("checkpointing", &[]);
+    let status = example.wait_exit();
+    let output = example.output();
+    assert!(status.success(), "{status}: {output}");
+    for line in ["has the same state hash: true", "is damaged", "recovery takes the older one, up to 20000;"] {
+        assert!(output.contains(line), "{line:?} is not in {output}");
+    }
+}
+
 // Both use the port that the examples name, so they run one after the other.
 #[test]
 fn examples_run_to_their_end() {

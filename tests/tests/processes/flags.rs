@@ -90,3 +90,46 @@ fn taken_port_is_named() {
         assert_error(&start(&[(flag, &addr)]), &addr);
     }
 }
+
+/// The file that the README shows.
+fn readme_settings() -> String {
+    let readme = include_str!("../../../README.md");
+    let block = readme.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next());
+    block.expect("a config file in the README").to_owned()
+}
+
+#[test]
+fn settings_are_checked_before_a_start() {
+    let file = std::env::temp_dir().join(format!("crema-settings-{}.toml", std::process::id()));
+    let path = file.to_str().expect("a path of text");
+    let check = |text: &str, further: &[&str]| {
+        std::fs::write(&file, text).expect("write the file");
+        let output = run("crema-node", &[&["config", "check", "--config", path, "-o", "json"], further].concat());
+        let answer: serde_json::Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!(answer["ok"], output.status.success(), "{answer}");
+        answer
+    };
+    let sound = readme_settings();
+    let answer = check(&sound, &["--node-id", "2"]);
+    assert_eq!(answer["ok"], true, "{answer}");
+    let setting = |key: &str| {
+        let settings = answer["settings"].as_array().expect("a list");
+        let found = settings.iter().find(|setting| setting["key"] == key);
+        found.map(|setting| (setting["value"].clone(), setting["from"].clone()))
+    };
+    let is = |value: &str, from: &str| Some((value.into(), from.into()));
+    assert_eq!(setting("node.node_id"), is("2", "flag"), "a flag comes before the file: {answer}");
+    assert_eq!(setting("storage.data_dir"), is("data", "file"), "{answer}");
+
+    for (from, to, about) in [
+        ("data_dir", "data_dri", "data_dri"),
+        ("\"rocksdb\"", "\"tape\"", "tape"),
+        ("data_dir = \"data\"", "", "data-dir"),
+        ("\"30m\"", "30", "checkpoint_interval"),
+    ] {
+        let answer = check(&sound.replace(from, to), &[]);
+        assert_eq!(answer["ok"], false, "{to:?} was taken");
+        assert!(answer.to_string().contains(about), "{to:?} should say something of {about}: {answer}");
+    }
+    std::fs::remove_file(&file).expect("remove the file");
+}

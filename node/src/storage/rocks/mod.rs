@@ -286,7 +286,7 @@ impl Shared {
     fn or_poison<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &result {
             // Only the first failure tells why.
-            let _ = self.poison.set(chain(error));
+            let _ = self.poison.set(crate::error::chain(error));
         }
         result
     }
@@ -365,16 +365,4 @@ fn is_damage(error: &rocksdb::Error) -> bool {
         ErrorKind::InvalidArgument => error.as_ref().contains("Column family not found"),
         _ => false,
     }
-}
-
-/// An error with its causes, for what has to be told again later.
-fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text += ": ";
-        text += &cause.to_string();
-        source = cause.source();
-    }
-    text
 }
