@@ -237,6 +237,12 @@ impl<R> Replica<R> {
         self.settle();
     }
 
+    /// Whether nobody else votes.
+    #[must_use]
+    pub fn is_alone(&self) -> bool {
+        self.raw.raft.prs().is_singleton() && self.raw.raft.promotable()
+    }
+
     /// Whether it may try to lead now. The only voter leads at once, without a word to anybody, and raft-rs wants all of
     /// its log synced by then. While a received snapshot is on its way to the disk, what raft-rs has applied lies before its
     /// log, and an election would have it read entries that are gone.
@@ -245,7 +251,7 @@ impl<R> Replica<R> {
             return false;
         }
         let log = &self.raw.raft.raft_log;
-        let alone = self.raw.raft.prs().is_singleton() && self.raw.raft.promotable() && !self.is_leader();
+        let alone = self.is_alone() && !self.is_leader();
         !alone || log.persisted == log.last_index()
     }
 

@@ -120,8 +120,9 @@ impl<S: EntryStore> Group<S> {
             }
             self.wake();
         }
-        // Leaders begin spread over the nodes, without waiting for a timeout.
-        if env.tick == 1 && self.first_leader && self.replica.standing().last == FIRST_INDEX {
+        // Leaders begin spread over the nodes, without waiting for a timeout; nor has the only voter anybody to wait for.
+        let begins = self.first_leader && self.replica.standing().last == FIRST_INDEX;
+        if env.tick == 1 && (begins || self.replica.is_alone()) {
             self.replica.campaign();
         }
         self.on_tick(env);
