@@ -49,7 +49,10 @@ use self::{
     steps::{Direct, Steps},
 };
 use super::{Damage, Holding, RecoveredLog, StoreError};
-use crate::types::{GroupId, Incarnation, NodeId, ReplicaId};
+use crate::{
+    error::chain,
+    types::{GroupId, Incarnation, NodeId, ReplicaId},
+};
 
 /// The database's folder.
 const DATABASE: &str = "log";
@@ -286,7 +289,7 @@ impl Shared {
     fn or_poison<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
         if let Err(error) = &result {
             // Only the first failure tells why.
-            let _ = self.poison.set(crate::error::chain(error));
+            let _ = self.poison.set(chain(error));
         }
         result
     }
