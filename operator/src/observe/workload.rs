@@ -105,12 +105,9 @@ fn pod_state(pod: &Pod) -> PodState {
         return PodState::Terminating;
     }
     let Some(status) = &pod.status else { return PodState::Pending("it was just created".to_owned()) };
-    match status.phase.as_deref() {
-        Some(phase @ ("Failed" | "Succeeded")) => {
-            let why = status.reason.clone().or_else(|| status.message.clone());
-            return PodState::Stopped(why.unwrap_or_else(|| format!("its phase is {phase}")));
-        }
-        Some(_) | None => {}
+    if let Some(phase @ ("Failed" | "Succeeded")) = status.phase.as_deref() {
+        let why = status.reason.clone().or_else(|| status.message.clone());
+        return PodState::Stopped(why.unwrap_or_else(|| format!("its phase is {phase}")));
     }
     let node = status.container_statuses.iter().flatten().find(|container| container.name == names::CONTAINER);
     match node {
