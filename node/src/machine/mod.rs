@@ -78,6 +78,9 @@ pub const MAX_EXPIRED_PER_ENTRY: usize = 1_000;
 /// Versions that a generation of a shard may use: at 100,000 changes a second, enough for a lifetime.
 const VERSIONS_PER_GENERATION: u64 = 1 << 48;
 
+/// The last generation of a shard that has versions of its own.
+pub const MAX_GENERATION: u64 = u64::MAX / VERSIONS_PER_GENERATION + 1;
+
 /// How far apart the indexes are whose hashes are kept, unless set.
 pub const DEFAULT_HASH_INTERVAL: u64 = 1_024;
 

@@ -18,9 +18,9 @@ nodes that live, and takes reads and writes again. The old replicas are destroye
 that are named as dead never vote again in any group: such a node comes back empty.
 
 Name with --dead only what is certain: the process has ended in memory mode, or the disk is gone. That a node doesn't
-answer proves nothing; wait for it if its data may come back. 'cremactl nodes -o json' shows the incarnations. Lives
-that the cluster has given up already need not be named. It is refused while a majority of a shard's replicas may live,
-and when a node that is named is connected.
+answer proves nothing; wait for it if its data may come back. 'cremactl nodes -o json' shows the incarnations. A node
+that is back with another incarnation needs not be named; one that is down must be, for it may only have been silent.
+It is refused while a majority of a shard's replicas may live, and when a node that is named is connected.
 
 Without --yes it only says what it would do.";
 

@@ -1,8 +1,10 @@
 //! Shards that lost their majority for good return empty.
 //!
-//! A shard is given up only if the living of its voters can never decide anything again: each life that is missing is
-//! over by the map, or named as dead by who proposes this. The new generation has new replicas and a new number, so
-//! that nothing of the old one is heard any more; the nodes that still have a replica of that destroy it (PROTOCOL 11).
+//! A shard is given up only if those of its voters that may live can never decide anything again: each life that is
+//! missing is over, for its node is back in another one, or is named as dead by who proposes this. That the map has a
+//! node down proves nothing: it may have been silent, and beyond a cut it goes on with others that have not heard of it.
+//! The new generation has new replicas and a new number, so that nothing of the old one is heard any more; the nodes
+//! that still have a replica of that destroy it (PROTOCOL 11).
 
 use std::collections::BTreeSet;
 
@@ -12,6 +14,7 @@ use super::{
 };
 use crate::{
     cluster::map::{ClusterMap, MemberState, Migration, Phase, ReplicaAt, ReplicaSet},
+    machine::MAX_GENERATION,
     types::{GroupId, NodeId},
 };
 
@@ -51,8 +54,11 @@ fn check(map: &ClusterMap, reset: &ShardReset, dead: &[Life]) -> Result<(), Refu
     let ShardReset { group, generation, nodes } = reset;
     check_lost(map, *group, dead)?;
     let Some(set) = map.groups.get(group) else { return refuse(format!("there is no {group}")) };
-    if set.generation != *generation || generation.checked_add(1).is_none() {
+    if set.generation != *generation {
         return refuse(format!("{group} is in its generation {}, not {generation}", set.generation));
+    }
+    if *generation >= MAX_GENERATION {
+        return refuse(format!("{group} has begun anew {} times; there are no versions left", generation - 1));
     }
     if nodes.is_empty() || nodes.iter().collect::<BTreeSet<_>>().len() < nodes.len() {
         return refuse(format!("{group}: it begins anew on different nodes, on one at least"));
@@ -73,13 +79,13 @@ fn takes_replicas(map: &ClusterMap, node: NodeId, dead: &[Life]) -> bool {
 /// Whether a shard lost its majority for good, if these lives are dead.
 ///
 /// # Errors
-/// It is no shard, or the living of its voters are a majority, or may be one.
+/// It is no shard, or those of its voters that may live are a majority, or may be one.
 pub fn check_lost(map: &ClusterMap, group: GroupId, dead: &[Life]) -> Result<(), Refused> {
     if group == GroupId::META {
         return refuse("the meta group can't be reset: it would have to agree to that");
     }
     let Some(set) = map.groups.get(&group) else { return refuse(format!("there is no {group}")) };
-    let lives = |at: &&ReplicaAt| map.is_alive(at) && !dead.contains(&(at.node, at.incarnation));
+    let lives = |at: &&ReplicaAt| !is_over(map, at, dead);
     for voters in deciding(map, group, set) {
         let living: Vec<String> = voters.iter().filter(lives).map(|at| at.node.to_string()).collect();
         if living.len() > voters.len() / 2 {
@@ -88,6 +94,12 @@ pub fn check_lost(map: &ClusterMap, group: GroupId, dead: &[Life]) -> Result<(),
         }
     }
     Ok(())
+}
+
+/// Whether a replica's life is certainly over.
+fn is_over(map: &ClusterMap, at: &ReplicaAt, dead: &[Life]) -> bool {
+    let is_back = || map.members.get(&at.node).is_none_or(|member| member.incarnation != at.incarnation);
+    dead.contains(&(at.node, at.incarnation)) || is_back()
 }
 
 /// The sets of voters one of which decides: the group may swap before the map hears of it. A joint configuration needs both.

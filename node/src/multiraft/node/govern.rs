@@ -61,8 +61,8 @@ pub(super) struct Governor {
     since_tick: u64,
     pub(super) governing: Governing,
     signs: BTreeMap<NodeId, Sign>,
-    /// The terms of the last reports.
-    terms: BTreeMap<GroupId, Term>,
+    /// The generations and terms of the last reports.
+    terms: BTreeMap<GroupId, (u64, Term)>,
     is_listening: bool,
     is_stirred: bool,
     planned_tick: u64,
@@ -144,15 +144,18 @@ impl Governor {
         self.is_stirred |= *unfit != before;
     }
 
-    /// The last word of the last leader counts.
+    /// The last word of the last leader counts. One of a generation that this node's map does not have yet says it only
+    /// once; nothing is planned before the map has it, too.
     fn hear_group(&mut self, map: &ClusterMap, report: v1::GroupReport) {
-        let (id, term) = (GroupId(report.group), Term(report.term));
-        if map.groups.get(&id).is_none_or(|set| set.generation != report.generation) {
+        let (id, term) = (GroupId(report.group), (report.generation, Term(report.term)));
+        if map.groups.get(&id).is_none_or(|set| report.generation < set.generation) {
             return;
         }
+        let before = self.terms.get(&id).copied();
         let is_late = |known: &GroupHealth| report.conf_version < known.conf_version;
-        if self.terms.get(&id).is_some_and(|known| term < *known)
-            || self.governing.health.groups.get(&id).is_some_and(is_late)
+        if before.is_some_and(|before| term < before)
+            || before.is_some_and(|(generation, _)| generation == report.generation)
+                && self.governing.health.groups.get(&id).is_some_and(is_late)
         {
             return;
         }

@@ -72,7 +72,7 @@ fn core(node: u64, life: u128, limits: Limits, map: Arc<ClusterMap>) -> Node<Mod
     Node::new(config(node, life, limits), map, |_| ModelStore::new())
 }
 
-fn map(nodes: u64, settings: SharedSettings) -> ClusterMap {
+pub(super) fn map(nodes: u64, settings: SharedSettings) -> ClusterMap {
     let member = |node: u64| member(node, u128::from(node) + 100);
     let set = |group: u64| ReplicaSet {
         generation: 1,

@@ -15,10 +15,13 @@ use crate::{
 impl Governor {
     /// What was heard of an earlier generation says nothing of a group that was reset: its terms begin anew, too.
     pub(in crate::multiraft::node) fn forget_resets(&mut self, before: &ClusterMap, map: &ClusterMap) {
-        for (group, _) in resets(before, map) {
-            self.terms.remove(&group);
-            self.governing.health.groups.remove(&group);
+        for (group, generation) in resets(before, map) {
             self.asked.remove(&group);
+            // Its first leader may have reported before the map was here; it says nothing twice.
+            if self.terms.get(&group).is_none_or(|(known, _)| *known < generation) {
+                self.terms.remove(&group);
+                self.governing.health.groups.remove(&group);
+            }
         }
     }
 }
@@ -38,7 +41,9 @@ impl<S: EntryStore> Node<S> {
             let reason = "the meta group's leader has not heard from every node yet; ask again in a moment";
             return Err(GovernError::Unavailable(reason.to_owned()));
         };
-        let lives = |(node, life): &&Life| self.map.incarnation_of(*node) == Some(*life) && self.is_heard_of(*node);
+        // Who was declared down may live on without knowing it.
+        let is_present = |(node, life): &Life| self.map.members.get(node).is_some_and(|now| now.incarnation == *life);
+        let lives = |life: &&Life| is_present(life) && self.is_heard_of(life.0);
         if let Some((node, life)) = dead.iter().find(lives) {
             let reason = format!("node {node} is heard of in its life {life}: it is not dead");
             return Err(Refused::Reason(reason).into());
@@ -58,5 +63,46 @@ impl<S: EntryStore> Node<S> {
         let lease = self.config.timings.election_ticks as u64 * 2;
         let heard = self.peers.heard_tick(node);
         node == self.config.node || self.out.sessions.contains_key(&node) || (heard > 0 && self.tick < heard + lease)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crema_api::v1;
+
+    use super::*;
+    use crate::{
+        cluster::map::SharedSettings,
+        multiraft::node::tests::map,
+        types::{GroupId, Term},
+    };
+
+    const SHARD: GroupId = GroupId(1);
+
+    fn report(generation: u64, term: u64, conf_version: u64) -> v1::GroupReport {
+        v1::GroupReport { group: SHARD.0, generation, term, conf_version, replica: generation, ..Default::default() }
+    }
+
+    /// A group that sleeps says who leads it only once.
+    #[test]
+    fn a_report_of_a_new_generation_may_come_before_its_map() {
+        let before = map(3, SharedSettings::default());
+        let mut after = before.clone();
+        after.version += 1;
+        after.groups.get_mut(&SHARD).expect("the shard").generation = 2;
+        let mut governor = Governor::new(Term(1), 0);
+        let leader = |governor: &Governor| governor.governing.health.groups.get(&SHARD).map(|known| known.leader.0);
+        governor.hear_group(&before, report(1, 9, 5));
+        assert_eq!(leader(&governor), Some(1));
+        governor.hear_group(&before, report(2, 2, 0));
+        governor.forget_resets(&before, &after);
+        assert_eq!(leader(&governor), Some(2));
+        governor.hear_group(&after, report(1, 10, 6));
+        assert_eq!(leader(&governor), Some(2), "the old generation is over");
+
+        let mut governor = Governor::new(Term(1), 0);
+        governor.hear_group(&before, report(1, 9, 5));
+        governor.forget_resets(&before, &after);
+        assert_eq!(leader(&governor), None);
     }
 }

@@ -4,6 +4,7 @@ use super::*;
 use crate::{
     cluster::command::{self, Refused, ShardReset},
     consensus::{DiskLog, FIRST_INDEX, FIRST_TERM, SnapshotPoint},
+    machine::{LogRecord, MAX_GENERATION},
 };
 
 /// Five nodes that all vote on the map, and a shard on the first three.
@@ -85,6 +86,45 @@ fn a_shard_whose_majority_is_dead_returns_empty() {
     assert!(versions, "{done:?} might be taken for a version of what was lost");
     (0..5).for_each(|_| cluster.write_one());
     cluster.check();
+}
+
+/// It may be beyond a cut, with another voter that has not heard of it: together they would go on.
+#[test]
+fn who_was_declared_down_for_its_silence_may_live() {
+    let mut cluster = five();
+    let paused = SharedSettings { migrations_paused: true, ..SharedSettings::default() };
+    cluster.govern(MetaCommand::SetSettings(paused)).expect("no repair");
+    cluster.kill(NodeId(2));
+    cluster.run_ms(8_000);
+    let down = MetaCommand::SetState { node: NodeId(2), incarnation: Incarnation(102), state: MemberState::Down };
+    cluster.govern(down).expect("the others decide without it");
+    cluster.kill(NodeId(3));
+    cluster.run_ms(8_000);
+    cluster.refused(1, &[3], "is not lost: 2 of its 3 voters may live");
+    let map = cluster.reset(1, &[2, 3]).expect("somebody answers for both");
+    assert_eq!(map.groups[&SHARD].generation, 2);
+}
+
+/// Beyond it two generations would share their versions.
+#[test]
+fn a_shard_has_a_last_generation() {
+    let mut map = ClusterMap::clone(&map_of_five());
+    map.groups.get_mut(&SHARD).expect("the shard").generation = MAX_GENERATION - 1;
+    command::apply(&mut map, 0, None, &command(MAX_GENERATION - 1, &[2, 3])).expect("the last one");
+    let set = map.groups[&SHARD].clone();
+    let founders = set.founders.iter().map(|at| (at.node, at.incarnation));
+    let nodes = vec![NodeId(1)];
+    let again = MetaCommand::ResetShards {
+        shards: vec![ShardReset { group: SHARD, generation: MAX_GENERATION, nodes }],
+        dead: founders.filter(|(node, _)| *node != NodeId(1)).collect(),
+    };
+    let refused = command::apply(&mut map, 0, None, &again).expect_err("no more");
+    assert!(refused.to_string().contains("no versions left"), "{refused}");
+    let mut machine = Machine::of_generation(ModelStore::new(), MAX_GENERATION);
+    let Op::Write(write) = put("k", "v") else { panic!("a write") };
+    let record = LogRecord { commands: vec![write], ..LogRecord::default() };
+    let outcomes = machine.apply(LogIndex(1), record);
+    assert!(matches!(outcomes[..], [Outcome::Stored { version, .. }] if version.0 > u64::MAX - (1 << 48)));
 }
 
 /// A new meta leader has no reports yet of the generation whose terms begin anew.
