@@ -49,11 +49,13 @@ pub enum Fault {
     StaleLogTail,
     /// A new incarnation of the leader's node does not wake the groups that it led.
     WakeNotTiedToIncarnation,
+    /// What survived of a shard that lost its majority goes on, id and log, in the generation that begins anew.
+    LostShardKeepsSurvivor,
 }
 
 impl Fault {
     /// Every fault.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::ReplyBeforeQuorum,
         Self::ReplicaIdReused,
         Self::RetryAmbiguousPut,
@@ -75,6 +77,7 @@ impl Fault {
         Self::TruncationBeforeCheckpoint,
         Self::StaleLogTail,
         Self::WakeNotTiedToIncarnation,
+        Self::LostShardKeepsSurvivor,
     ];
 
     /// The name on the simulator's command line.
@@ -102,6 +105,7 @@ impl Fault {
             Self::TruncationBeforeCheckpoint => "truncation-before-checkpoint",
             Self::StaleLogTail => "stale-log-tail",
             Self::WakeNotTiedToIncarnation => "wake-not-tied-to-incarnation",
+            Self::LostShardKeepsSurvivor => "lost-shard-keeps-survivor",
         }
     }
 

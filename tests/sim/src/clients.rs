@@ -9,6 +9,7 @@ use crema::{
     Error,
     machine::command::{Op, Outcome},
     multiraft::node::Ticket,
+    types::ShardId,
 };
 
 use crate::{
@@ -99,6 +100,16 @@ impl Clients {
             self.recorder.end(*call, End::Unknown, wall_ms);
         }
         lost.values().map(|open| self.closed(open)).collect()
+    }
+
+    /// Somebody asks for another generation of a shard, which begins empty.
+    pub fn begin_reset(&mut self, shard: ShardId, generation: u64, wall_ms: u64) {
+        self.recorder.begin_reset(shard, generation, wall_ms);
+    }
+
+    /// It has begun.
+    pub fn end_reset(&mut self, shard: ShardId, generation: u64, wall_ms: u64) {
+        self.recorder.end_reset(shard, generation, wall_ms);
     }
 
     /// A call that is still open.

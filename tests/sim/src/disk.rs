@@ -36,7 +36,7 @@ pub struct Disk {
     /// The published ones, oldest first.
     checkpoints: BTreeMap<GroupId, Vec<(LogIndex, Vec<u8>)>>,
     /// Snapshots that came in and are not installed.
-    received: BTreeMap<(GroupId, u64), Vec<u8>>,
+    received: BTreeMap<(GroupId, ReplicaId, u64), Vec<u8>>,
     /// Checkpoints that are not whole yet, or not published.
     making: BTreeMap<(GroupId, ReplicaId), (SnapshotPoint, Vec<u8>)>,
     unsynced: VecDeque<PersistBatch>,
@@ -123,8 +123,8 @@ impl Disk {
     }
 
     /// A snapshot came in, whole and synced under a name of its own.
-    pub fn receive(&mut self, group: GroupId, index: u64, bytes: Vec<u8>) {
-        self.received.insert((group, index), bytes);
+    pub fn receive(&mut self, group: GroupId, replica: ReplicaId, index: u64, bytes: Vec<u8>) {
+        self.received.insert((group, replica, index), bytes);
     }
 
     /// A part of a checkpoint. Says when one is whole.
@@ -170,7 +170,7 @@ impl Disk {
         let torn = lost.pop_front().filter(|_| draw.below(2) == 0);
         for persist in torn.iter().flat_map(|batch| &batch.writes) {
             let Some(base) = persist.reset else { continue };
-            if let Some(bytes) = self.received.remove(&(persist.group, base.index)) {
+            if let Some(bytes) = self.received.remove(&(persist.group, persist.replica, base.index)) {
                 self.put(persist.group, base.index, bytes);
             }
         }
@@ -219,7 +219,8 @@ impl Disk {
                 self.checkpoints.remove(&group);
                 self.damaged.remove(&group);
             }
-            self.received.retain(|(of, _), _| *of != group);
+            // A later one here may have got its first already.
+            self.received.retain(|(of, whose, _), _| (*of, *whose) != (group, replica));
             self.making.remove(&(group, replica));
         }
         writes.into_iter().for_each(|persist| self.append(persist));
@@ -235,7 +236,7 @@ impl Disk {
         self.hold(group, replica);
         self.generations.insert(group, generation);
         if let Some(base) = reset
-            && let Some(bytes) = self.received.remove(&(group, base.index))
+            && let Some(bytes) = self.received.remove(&(group, replica, base.index))
         {
             self.put(group, base.index, bytes);
         }

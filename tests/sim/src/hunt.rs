@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// The planted faults that it can find: all of them.
-pub const CONCERNED: [Fault; 21] = [
+pub const CONCERNED: [Fault; 22] = [
     Fault::ReplyBeforeQuorum,
     Fault::ReplicaIdReused,
     Fault::RetryAmbiguousPut,
@@ -33,6 +33,7 @@ pub const CONCERNED: [Fault; 21] = [
     Fault::HardStateNotSynced,
     Fault::TruncationBeforeCheckpoint,
     Fault::StaleLogTail,
+    Fault::LostShardKeepsSurvivor,
 ];
 
 /// How a hunt ended.

@@ -12,6 +12,7 @@ use crate::{
 };
 
 mod disks;
+mod loss;
 mod shape;
 
 pub use shape::{Shape, Wish};
@@ -109,6 +110,14 @@ pub enum Incident {
     Wipe(Place),
     /// A disk takes nothing any more.
     FailDisk(Place),
+    /// The majority of a shard's voters ends with all that it knew, while the meta group goes on; and somebody lets the
+    /// shard begin anew.
+    Lose {
+        /// The group's number.
+        group: u32,
+        /// Somebody names the lives that are over. Otherwise they prove it by coming back empty.
+        named: bool,
+    },
     /// What the disk of a dead process has of a group is damaged.
     Damage {
         /// The node.
@@ -150,7 +159,15 @@ pub enum Incident {
 impl Incident {
     /// Ends or starts a process, or goes for the disk of one: with other places or without disks these make no sense.
     fn concerns_processes(&self) -> bool {
-        matches!(self, Self::Crash(_) | Self::Restart(_) | Self::Wipe(_) | Self::FailDisk(_) | Self::Damage { .. })
+        matches!(
+            self,
+            Self::Crash(_)
+                | Self::Restart(_)
+                | Self::Wipe(_)
+                | Self::FailDisk(_)
+                | Self::Lose { .. }
+                | Self::Damage { .. }
+        )
     }
 }
 
@@ -215,6 +232,13 @@ impl Plan {
     /// The plan of a seed.
     #[must_use]
     pub fn of(draw: &mut Draw) -> Self {
+        let mut plan = Self::without_loss(draw);
+        plan.draw_loss(draw);
+        plan
+    }
+
+    /// One in which no group loses its majority for good.
+    fn without_loss(draw: &mut Draw) -> Self {
         let (nodes, replicas) = [(3, 3), (3, 3), (3, 3), (4, 3), (5, 3), (5, 5), (1, 1)][draw.below(7) as usize];
         let shards = 1 + draw.below(3) as u32;
         let heal_at = (4 + draw.below(8)) * SECOND;
@@ -246,7 +270,7 @@ impl Plan {
     /// The plan of a seed that hunts a planted fault: the same dice, with what the bug needs to show itself.
     #[must_use]
     pub fn hunting(fault: Fault, draw: &mut Draw) -> Self {
-        let mut plan = Self::of(draw);
+        let mut plan = Self::without_loss(draw);
         let concerns_disks = matches!(
             fault,
             Fault::AcknowledgeBeforeFsync
@@ -282,6 +306,7 @@ impl Plan {
                 plan.move_often(draw)
             }
             Fault::ConfChangeUnchecked => plan.change_stale(draw),
+            Fault::LostShardKeepsSurvivor => plan.lose_shard(draw),
             Fault::StaleCheckpoint => {
                 plan.log_entries = 20;
                 plan.capture_step = 1;

@@ -128,6 +128,7 @@ struct World<'t> {
     hosts: Vec<Host>,
     clients: Clients,
     asking: Asking,
+    loss: Loss,
     watch: Watch,
     draw: Draw,
     /// The true error of clocks, least and most, over all nodes but the one whose clock jumps.
@@ -149,10 +150,12 @@ mod brief;
 mod calls;
 mod disks;
 mod ending;
+mod loss;
 mod shape;
 mod trouble;
 
 use brief::{brief, brief_status};
+use loss::Loss;
 use shape::{Asker, Asking};
 
 impl<'t> World<'t> {
@@ -180,6 +183,7 @@ impl<'t> World<'t> {
             clients: Clients::new(Workload::new(plan.load.clone(), plan.shards)),
             queue: Queue::default(),
             asking: Asking::default(),
+            loss: Loss::default(),
             watch: Watch::default(),
             now: 0,
             phase: Phase::Trouble,
@@ -368,6 +372,7 @@ impl<'t> World<'t> {
                 disk.note_map(map.clone());
             }
             trace!(self, "{place}: has map {}, with {:?}", map.version, map.migrations.values());
+            self.note_resets(&map);
             self.introduce();
         }
         for group in destroyed {
@@ -426,7 +431,7 @@ impl<'t> World<'t> {
                 let received = ReceivedSnapshot { from: node_id(from), message, head, entries };
                 trace!(self, "{place}: gets a snapshot of {group} from {from}");
                 if let Some(disk) = self.hosts[place].disk.as_mut() {
-                    disk.receive(group, index, chunks.concat());
+                    disk.receive(group, to, index, chunks.concat());
                 }
                 self.input(place, Input::Snapshot(Box::new(received)));
                 true

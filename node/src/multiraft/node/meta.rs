@@ -17,9 +17,10 @@ use super::{
 };
 use crate::{
     cluster::{
-        command::{self, MetaCommand, MetaRecord, Refused},
-        map::ClusterMap,
+        command::{self, MetaCommand, MetaRecord, Refused, ShardReset},
+        map::{ClusterMap, ReplicaAt},
     },
+    faults::{Fault, Faults},
     machine::store::EntryStore,
     multiraft::govern::GovernError,
     types::{LogIndex, Term, Timestamp},
@@ -77,7 +78,12 @@ impl Meta {
     }
 
     /// Applies one committed entry; the outer error stops the replica (PROTOCOL 5).
-    fn apply(&mut self, index: LogIndex, data: &Bytes) -> Result<(Timestamp, Result<(), Refused>), String> {
+    fn apply(
+        &mut self,
+        index: LogIndex,
+        data: &Bytes,
+        faults: Faults,
+    ) -> Result<(Timestamp, Result<(), Refused>), String> {
         let record = command::decode(data)
             .map_err(|error| format!("meta group entry {index} can't be applied and is not skipped: {error}"))?;
         let MetaRecord { stamp, expected_version, command } = record;
@@ -85,6 +91,9 @@ impl Meta {
         self.log_time = self.log_time.max(stamp);
         let mut map = ClusterMap::clone(&self.map);
         let done = command::apply(&mut map, self.log_time.0, expected_version, &command);
+        if faults.has(Fault::LostShardKeepsSurvivor) && done.is_ok() {
+            keep_survivors(&self.map, &mut map, &command);
+        }
         match &done {
             Ok(()) if map.version != self.map.version => {
                 tracing::info!(version = map.version, ?command, "the cluster map changed");
@@ -155,6 +164,19 @@ impl Meta {
     }
 }
 
+/// The planted bug: whoever is still there goes on as what it was, with its log, beside those that begin anew.
+fn keep_survivors(before: &ClusterMap, map: &mut ClusterMap, command: &MetaCommand) {
+    let MetaCommand::ResetShards { shards, .. } = command else { return };
+    for ShardReset { group, .. } in shards {
+        let (Some(old), Some(set)) = (before.groups.get(group), map.groups.get_mut(group)) else { continue };
+        set.generation = old.generation;
+        for at in set.replicas.iter_mut().chain(&mut set.founders) {
+            let is_it = |was: &&ReplicaAt| (was.node, was.incarnation) == (at.node, at.incarnation);
+            at.replica = old.replicas.iter().find(is_it).map_or(at.replica, |was| was.replica);
+        }
+    }
+}
+
 impl<S: EntryStore> Group<S> {
     /// Puts queued changes into the log.
     pub(super) fn propose_changes(&mut self, env: &mut Env<'_>) {
@@ -187,7 +209,7 @@ impl<S: EntryStore> Group<S> {
         env: &mut Env<'_>,
     ) -> Result<(), String> {
         let Some(meta) = self.meta_mut() else { return Err("a change of the map in a shard".to_owned()) };
-        let (stamp, done) = meta.apply(index, data)?;
+        let (stamp, done) = meta.apply(index, data, env.config.faults)?;
         meta.answer(index, term, Some(&done), env.out);
         self.last_stamp = self.last_stamp.max(stamp);
         self.counters.commands_applied += 1;

@@ -43,7 +43,7 @@ fn written(action: &Action) -> Option<&Bytes> {
     match action {
         Action::Write(Command::Put(put)) => Some(&put.value),
         Action::Write(Command::Append { suffix: piece, .. } | Command::SetRange { patch: piece, .. }) => Some(piece),
-        Action::Write(_) | Action::Read(_) | Action::Flush => None,
+        Action::Write(_) | Action::Read(_) | Action::Flush | Action::Reset(_) => None,
     }
 }
 

@@ -71,10 +71,24 @@ impl fmt::Display for Call {
     }
 }
 
+/// A shard lost all that it held and began another generation, empty.
+#[derive(Clone, Copy, Debug)]
+pub struct Reset {
+    /// The shard.
+    pub shard: ShardId,
+    /// The generation that begins; the first one is 1.
+    pub generation: u64,
+    /// When somebody first asked for it.
+    pub begun: Moment,
+    /// When it was known to have happened; `None`: it may still, or never.
+    pub ended: Option<Moment>,
+}
+
 /// All calls, in the order of their begin.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     calls: Vec<Call>,
+    resets: Vec<Reset>,
 }
 
 impl History {
@@ -82,6 +96,12 @@ impl History {
     #[must_use]
     pub fn calls(&self) -> &[Call] {
         &self.calls
+    }
+
+    /// What became of whole shards, in the order of their begin.
+    #[must_use]
+    pub fn resets(&self) -> &[Reset] {
+        &self.resets
     }
 }
 
@@ -116,6 +136,23 @@ impl Recorder {
         let call = &mut self.history.calls[id.0];
         assert!(call.ended.is_none(), "answered twice: {call}");
         call.ended = Some((at, end));
+    }
+
+    /// Notes that a shard is about to begin another generation; must happen before it can.
+    pub fn begin_reset(&mut self, shard: ShardId, generation: u64, now_ms: u64) {
+        if !self.history.resets.iter().any(|reset| (reset.shard, reset.generation) == (shard, generation)) {
+            let begun = self.moment(now_ms);
+            self.history.resets.push(Reset { shard, generation, begun, ended: None });
+        }
+    }
+
+    /// Notes that it has; must happen before anything that follows from that is recorded.
+    pub fn end_reset(&mut self, shard: ShardId, generation: u64, now_ms: u64) {
+        let at = self.moment(now_ms);
+        let is_it = |reset: &&mut Reset| (reset.shard, reset.generation) == (shard, generation);
+        if let Some(reset) = self.history.resets.iter_mut().find(is_it) {
+            reset.ended.get_or_insert(at);
+        }
     }
 
     /// Whether this call has its answer.

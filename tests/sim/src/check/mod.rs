@@ -15,7 +15,7 @@ pub mod model;
 pub mod split;
 mod versions;
 
-pub use history::{Call, CallId, End, History, Recorder};
+pub use history::{Call, CallId, End, History, Recorder, Reset};
 pub use linear::{SearchLimit, Violation};
 pub use model::{ClockBounds, Rules};
 

@@ -12,6 +12,9 @@ use crema::{
 
 use super::split::{Action, KeyCall};
 
+/// Each generation of a shard has its own range of versions, so that none passes for one of another.
+const VERSIONS_PER_GENERATION: u64 = 1 << 48;
+
 /// What may happen besides the clients' calls.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Rules {
@@ -116,6 +119,10 @@ impl Step<'_> {
     fn action(&self, state: &State, action: &Action, next: &mut Vec<State>) {
         match action {
             Action::Flush => next.push(State { held: None, ..state.clone() }),
+            Action::Reset(generation) => {
+                let least = generation.saturating_sub(1) * VERSIONS_PER_GENERATION + 1;
+                next.push(State { next_version: state.next_version.max(least), held: None });
+            }
             Action::Read(query) => self.query(state, query, next),
             Action::Write(command) => self.command(state, command, next),
         }

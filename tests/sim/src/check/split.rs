@@ -11,7 +11,7 @@ use crema::{
     types::{Key, ShardId},
 };
 
-use super::history::{Call, End, History, Moment};
+use super::history::{Call, End, History, Moment, Reset};
 
 /// What one call did to one key.
 #[derive(Clone, Debug)]
@@ -37,6 +37,8 @@ pub enum Action {
     Read(Query),
     /// The whole shard was emptied.
     Flush,
+    /// The shard lost all and began this generation.
+    Reset(u64),
 }
 
 /// Splits a history. Calls known not to be applied, and those without an answer that change nothing, say
@@ -66,7 +68,20 @@ pub fn by_key(history: &History) -> BTreeMap<Key, Vec<KeyCall>> {
             split.entry(key).or_default().push(KeyCall { parts, begun, ended, ticket, client });
         }
     }
+    add_resets(history, &keys, &mut split);
     split
+}
+
+/// A reset is a call of nobody's on each key of its shard: what was open meanwhile may come before it or after it.
+fn add_resets(history: &History, keys: &BTreeMap<Key, ShardId>, split: &mut BTreeMap<Key, Vec<KeyCall>>) {
+    for Reset { shard, generation, begun, ended } in history.resets().iter().copied() {
+        for (key, _) in keys.iter().filter(|(_, of)| **of == shard) {
+            let calls = split.entry(key.clone()).or_default();
+            let at = calls.partition_point(|call| call.begun.order < begun.order);
+            let parts = vec![(Action::Reset(generation), None)];
+            calls.insert(at, KeyCall { parts, begun, ended, ticket: 0, client: u64::MAX });
+        }
+    }
 }
 
 /// Whether an action never changes anything.

@@ -17,6 +17,9 @@ thread_local! {
     static LINES: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
 }
 
+/// Every node says this of a shard that begins anew, for its log's reader to know.
+const RESET: &str = "ENTRIES ARE LOST";
+
 /// Listens to the core's log on this thread while `f` runs; `all` keeps more than errors.
 pub fn listen<T>(all: bool, f: impl FnOnce() -> T) -> T {
     COMPLAINT.take();
@@ -57,7 +60,7 @@ impl Subscriber for Listener {
         if self.least > Level::ERROR {
             LINES.with_borrow_mut(|lines| lines.push(text.0.clone()));
         }
-        if *event.metadata().level() != Level::ERROR {
+        if *event.metadata().level() != Level::ERROR || text.0.contains(RESET) {
             return;
         }
         COMPLAINT.with_borrow_mut(|complaint| {

@@ -16,18 +16,25 @@ const NAME: &str = "configurations";
 /// What was ever in force.
 #[derive(Debug, Default)]
 pub struct Confs {
-    seen: BTreeMap<GroupId, BTreeMap<u64, ConfState>>,
+    /// By group and generation.
+    seen: BTreeMap<(GroupId, u64), BTreeMap<u64, ConfState>>,
     fresh: Vec<(GroupId, ConfState)>,
 }
 
 impl Confs {
     /// Checks the configuration that a replica has applied.
-    pub(super) fn see(&mut self, place: Place, group: GroupId, version: u64, conf: &ConfState) -> Verdict {
+    pub(super) fn see(
+        &mut self,
+        place: Place,
+        (group, generation): (GroupId, u64),
+        version: u64,
+        conf: &ConfState,
+    ) -> Verdict {
         // Who waits for its first snapshot has none.
         if conf.voters.is_empty() {
             return Ok(());
         }
-        let versions = self.seen.entry(group).or_default();
+        let versions = self.seen.entry((group, generation)).or_default();
         match versions.get(&version) {
             Some(first) if first == conf => return Ok(()),
             Some(first) => {

@@ -1,4 +1,4 @@
-//! Election safety: a term of a group has at most one leader.
+//! Election safety: a term of a group has at most one leader, in each of the group's generations.
 
 use std::collections::BTreeMap;
 
@@ -14,17 +14,17 @@ use crate::net::Place;
 /// Who led when.
 #[derive(Debug, Default)]
 pub struct Elections {
-    leaders: BTreeMap<(GroupId, Term), (Place, ReplicaId)>,
+    leaders: BTreeMap<(GroupId, u64, Term), (Place, ReplicaId)>,
 }
 
 impl Elections {
     /// Checks one replica.
-    pub(super) fn see(&mut self, place: Place, status: &GroupStatus) -> Verdict {
+    pub(super) fn see(&mut self, place: Place, generation: u64, status: &GroupStatus) -> Verdict {
         if status.role != Role::Leader {
             return Ok(());
         }
         let own = (place, status.replica);
-        let first = *self.leaders.entry((status.group, status.term)).or_insert(own);
+        let first = *self.leaders.entry((status.group, generation, status.term)).or_insert(own);
         if first == own {
             return Ok(());
         }

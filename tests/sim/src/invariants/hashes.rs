@@ -41,8 +41,8 @@ enum Loss {
 /// The hashes seen of each state.
 #[derive(Debug, Default)]
 pub struct Hashes {
-    /// The first of a sound replica.
-    seen: BTreeMap<(GroupId, LogIndex), (u128, Place)>,
+    /// The first of a sound replica, by group, generation and index.
+    seen: BTreeMap<(GroupId, u64, LogIndex), (u128, Place)>,
     /// Those of the damaged one.
     seen_damaged: BTreeMap<LogIndex, u128>,
     damage: Option<Damage>,
@@ -107,7 +107,13 @@ impl Hashes {
     }
 
     /// Checks one replica; `conf` is the configuration that it has applied.
-    pub(super) fn see(&mut self, place: Place, status: &GroupStatus, conf: Option<&ConfState>) -> Verdict {
+    pub(super) fn see(
+        &mut self,
+        place: Place,
+        generation: u64,
+        status: &GroupStatus,
+        conf: Option<&ConfState>,
+    ) -> Verdict {
         let group = status.group;
         self.check_loss(place, status)?;
         let is_excused = match &status.health {
@@ -123,7 +129,7 @@ impl Hashes {
             let reason = format!("{group} at place {place} is {which} and says {:?}, in {conf:?}", status.health);
             return Err(("only the damaged are corrupt", reason));
         }
-        self.compare(place, status)
+        self.compare(place, generation, status)
     }
 
     /// Who was found wrong on a disk stays so, whatever it finds there after a restart.
@@ -152,15 +158,15 @@ impl Hashes {
         voters.len() == 2 && self.damage.is_some_and(is_damaged)
     }
 
-    fn compare(&mut self, place: Place, status: &GroupStatus) -> Verdict {
+    fn compare(&mut self, place: Place, generation: u64, status: &GroupStatus) -> Verdict {
         let (group, index, hash) = (status.group, status.applied, status.state_hash);
         if self.is_damaged(place, group) {
             self.seen_damaged.insert(index, hash);
-            return self.compare_damaged(group, index);
+            return self.compare_damaged(group, generation, index);
         }
-        let first = *self.seen.entry((group, index)).or_insert((hash, place));
+        let first = *self.seen.entry((group, generation, index)).or_insert((hash, place));
         if first.0 == hash {
-            return self.compare_damaged(group, index);
+            return self.compare_damaged(group, generation, index);
         }
         let reason = format!(
             "{group} at entry {index}: place {} has hash {:032x}, place {place} has {hash:032x}",
@@ -171,9 +177,10 @@ impl Hashes {
 
     /// The damage must not hide that the damaged replica differs in something else, too. Before the damaged entry is
     /// replaced the hash does not show it; a flush or a snapshot heals it.
-    fn compare_damaged(&self, group: GroupId, index: LogIndex) -> Verdict {
+    fn compare_damaged(&self, group: GroupId, generation: u64, index: LogIndex) -> Verdict {
         let Some(damage) = self.damage.filter(|damage| damage.group == group) else { return Ok(()) };
-        let (Some((sound, place)), Some(damaged)) = (self.seen.get(&(group, index)), self.seen_damaged.get(&index))
+        let (Some((sound, place)), Some(damaged)) =
+            (self.seen.get(&(group, generation, index)), self.seen_damaged.get(&index))
         else {
             return Ok(());
         };

@@ -66,9 +66,11 @@ impl Watch {
         for status in node.status() {
             self.lives.see(place, life, &status)?;
             let conf = node.conf(status.group);
-            self.group(place, &status, conf.map(|(_, conf)| conf))?;
+            // What is here is what the map places here.
+            let generation = node.map().groups.get(&status.group).map_or(0, |set| set.generation);
+            self.group(place, generation, &status, conf.map(|(_, conf)| conf))?;
             if let Some((version, conf)) = conf {
-                self.confs.see(place, status.group, version, conf)?;
+                self.confs.see(place, (status.group, generation), version, conf)?;
             }
         }
         self.maps.see(place, life, node)?;
@@ -87,10 +89,10 @@ impl Watch {
         fresh.try_for_each(|(group, conf)| promotions::check(group, &conf, hosts, &self.hashes))
     }
 
-    fn group(&mut self, place: Place, status: &GroupStatus, conf: Option<&ConfState>) -> Verdict {
-        self.elections.see(place, status)?;
+    fn group(&mut self, place: Place, generation: u64, status: &GroupStatus, conf: Option<&ConfState>) -> Verdict {
+        self.elections.see(place, generation, status)?;
         self.progress.see(place, status)?;
-        self.hashes.see(place, status, conf)
+        self.hashes.see(place, generation, status, conf)
     }
 
     /// The memory of a replica is damaged on purpose.

@@ -128,7 +128,7 @@ impl World<'_> {
     pub(super) fn rot(&mut self, place: Place, group: GroupId, log: bool) {
         let Some(map) = self.newest_map() else { return };
         let may = self.hosts[place].is_dead() && !self.is_another_away(place);
-        if !may || !map.groups.contains_key(&group) || !self.survives(group, place, &map) {
+        if !may || !map.groups.contains_key(&group) || !self.survives(group, &[place], &map) {
             return trace!(self, "{place}: its part in {group} is needed");
         }
         let Some(disk) = &mut self.hosts[place].disk else { return };

@@ -40,6 +40,8 @@ pub(super) enum Asker {
     Join(Place, Incarnation),
     /// An operator, who has asked so often.
     Wish(Wish, u32),
+    /// An operator whose shards have lost their majority.
+    Reset,
 }
 
 /// Calls that wait for their answer.
@@ -65,7 +67,7 @@ impl World<'_> {
         self.ask_soon(Asker::Wish(wish, 0), None, 1);
     }
 
-    fn ask_soon(&mut self, asker: Asker, hint: Option<Place>, within_ms: u64) {
+    pub(super) fn ask_soon(&mut self, asker: Asker, hint: Option<Place>, within_ms: u64) {
         let at = self.now + MS + self.draw.below(within_ms * MS);
         self.queue.set(at, Event::Ask(asker, hint));
     }
@@ -78,13 +80,21 @@ impl World<'_> {
                 place
             }
             Asker::Join(..) => return,
+            Asker::Reset => return self.ask_reset(),
             Asker::Wish(..) => live.first().copied().unwrap_or(0),
         };
         let any = (!live.is_empty()).then(|| live[self.draw.below(live.len() as u64) as usize]);
         let target = hint.filter(|hint| live.contains(hint)).or(any);
         let reachable = target.filter(|target| matches!(asker, Asker::Wish(..)) || self.net.is_open(from, *target));
         let command = reachable.and_then(|target| self.command(asker, target));
-        let (Some(target), Some(command)) = (reachable, command) else { return self.ask_again(asker, None) };
+        match (reachable, command) {
+            (Some(target), Some(command)) => self.petition(asker, target, command),
+            (None, _) | (_, None) => self.ask_again(asker, None),
+        }
+    }
+
+    /// Sends a call for a change of the map to a node.
+    pub(super) fn petition(&mut self, asker: Asker, target: Place, command: MetaCommand) {
         self.asking.last += 1;
         let ticket = Ticket(FIRST_TICKET + self.asking.last);
         self.asking.open.insert(ticket, (asker, target));
@@ -101,6 +111,7 @@ impl World<'_> {
                 Some(MetaCommand::Join { node: node_id(place), member: cluster::member(place, life) })
             }
             Asker::Wish(wish, _) => wished(wish, map),
+            Asker::Reset => None,
         }
     }
 
@@ -111,10 +122,10 @@ impl World<'_> {
         }
     }
 
-    fn ask_again(&mut self, asker: Asker, hint: Option<Place>) {
+    pub(super) fn ask_again(&mut self, asker: Asker, hint: Option<Place>) {
         let pause_ms = if hint.is_some() { 5 } else { 300 };
         match asker {
-            Asker::Join(..) => self.ask_soon(asker, hint, pause_ms),
+            Asker::Join(..) | Asker::Reset => self.ask_soon(asker, hint, pause_ms),
             Asker::Wish(_, tries) if tries >= TRIES => {}
             Asker::Wish(wish, tries) => self.ask_soon(Asker::Wish(wish, tries + 1), hint, pause_ms),
         }
@@ -128,6 +139,8 @@ impl World<'_> {
         match (asker, answer) {
             (Asker::Join(place, life), answer) => self.join_answered(place, life, target, answer),
             (Asker::Wish(..), Ok(_) | Err(GovernError::Refused(_))) => {}
+            // It looks whether there is more to ask.
+            (Asker::Reset, Ok(_) | Err(GovernError::Refused(_))) => self.ask_again(asker, None),
             (asker, Err(GovernError::NotLeader(hint))) => self.ask_again(asker, hint.map(place_of)),
             (asker, Err(GovernError::Unknown(_) | GovernError::Unavailable(_))) => self.ask_again(asker, None),
         }
@@ -232,20 +245,21 @@ impl World<'_> {
     /// everywhere, whatever configuration comes next.
     pub(super) fn may_lose(&self, place: Place) -> bool {
         let Some(map) = self.newest_map() else { return false };
-        self.hosts[place].node.is_some() && map.groups.keys().all(|group| self.survives(*group, place, &map))
+        self.hosts[place].node.is_some() && map.groups.keys().all(|group| self.survives(*group, &[place], &map))
     }
 
-    pub(super) fn survives(&self, group: GroupId, without: Place, map: &ClusterMap) -> bool {
+    pub(super) fn survives(&self, group: GroupId, without: &[Place], map: &ClusterMap) -> bool {
         let mut members: BTreeSet<ReplicaId> = map.groups[&group].replicas.iter().map(|at| at.replica).collect();
         let mut living = BTreeSet::new();
         let mut newest = None;
         for host in self.hosts.iter() {
             let Some(node) = &host.node else { continue };
-            let Some(conf) = node.conf(group) else { continue };
+            let is_past = node.map().groups[&group].generation < map.groups[&group].generation;
+            let Some(conf) = node.conf(group).filter(|_| !is_past) else { continue };
             let known = map.incarnation_of(node_id(host.place)) == Some(host.incarnation);
             // Who is silent may be declared down at any moment.
             let heard = self.plan.shape.repair_after_ms.is_none() || self.is_heard(host.place);
-            if known && heard && host.place != without && !self.watch.is_damaged(host.place, group) {
+            if known && heard && !without.contains(&host.place) && !self.watch.is_damaged(host.place, group) {
                 let replica = node.group_status(group).map(|status| status.replica);
                 living.extend(replica.filter(|replica| !self.watch.is_lost(host.place, group, *replica)));
             }

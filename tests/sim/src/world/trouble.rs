@@ -45,6 +45,7 @@ impl World<'_> {
             Incident::Wipe(place) if self.may_lose_disk(place) => self.wipe(place),
             Incident::FailDisk(place) if self.may_lose_disk(place) => self.fail_disk(place),
             Incident::Wipe(place) | Incident::FailDisk(place) => trace!(self, "{place}: is needed"),
+            Incident::Lose { group, named } => self.lose(i, GroupId(group), named),
             Incident::Damage { place, group, log } => self.rot(place, GroupId(group), log),
             Incident::Crash(place) if self.may_crash(place) => self.crash(place),
             Incident::Crash(place) => trace!(self, "{place}: is needed"),
@@ -165,6 +166,8 @@ impl World<'_> {
             // Some stay away, if the cluster can do without them.
             let has_disk = self.hosts[place].disk.is_some();
             let away = !has_disk && self.plan.shape.repair_after_ms == Some(5_000) && self.draw.below(2) == 0;
+            // Who comes back empty may be the proof that somebody waits for.
+            let away = away && !self.is_bereft();
             let was_there = place < self.plan.nodes || self.hosts[place].lives() > 0;
             let returns = self.plan.shape.returns || has_disk;
             if returns && was_there && self.hosts[place].is_dead() && !away {

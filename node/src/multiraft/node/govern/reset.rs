@@ -9,7 +9,7 @@ use crate::{
     machine::store::EntryStore,
     multiraft::{govern::GovernError, node::membership::resets},
     placement,
-    types::NodeId,
+    types::{GroupId, NodeId},
 };
 
 impl Governor {
@@ -37,7 +37,12 @@ impl<S: EntryStore> Node<S> {
         if shards.iter().all(is_past) {
             return Ok(());
         }
-        let Some(governor) = self.governor.as_ref().filter(|governor| !governor.is_listening) else {
+        // A new leader may lack what was committed before: it would judge other lives than those that are named.
+        let is_current = || {
+            let meta = self.groups.get(&GroupId::META).filter(|group| group.is_current_leader());
+            meta.and_then(|group| group.meta()).is_some_and(|meta| meta.map.version == self.map.version)
+        };
+        let Some(governor) = self.governor.as_ref().filter(|governor| !governor.is_listening && is_current()) else {
             let reason = "the meta group's leader has not heard from every node yet; ask again in a moment";
             return Err(GovernError::Unavailable(reason.to_owned()));
         };
@@ -71,11 +76,7 @@ mod tests {
     use crema_api::v1;
 
     use super::*;
-    use crate::{
-        cluster::map::SharedSettings,
-        multiraft::node::tests::map,
-        types::{GroupId, Term},
-    };
+    use crate::{cluster::map::SharedSettings, multiraft::node::tests::map, types::Term};
 
     const SHARD: GroupId = GroupId(1);
 
