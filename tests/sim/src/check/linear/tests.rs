@@ -9,6 +9,8 @@ use crema::{
 
 use crate::check::{ClockBounds, End, Recorder, Rules, SearchLimit, check};
 
+mod resets;
+
 const KEY: Bytes = Bytes::from_static(b"k");
 
 /// Calls written as (client, op, begin, end, how it ended), played in the order of the moments.
