@@ -102,7 +102,9 @@ fn is_over(map: &ClusterMap, at: &ReplicaAt, dead: &[Life]) -> bool {
     dead.contains(&(at.node, at.incarnation)) || is_back()
 }
 
-/// The sets of voters one of which decides: the group may swap before the map hears of it. A joint configuration needs both.
+/// The sets of voters one of which decides: the group may swap before the map hears of it. A joint configuration needs
+/// both; whether the group is still in one the map can't know, so it counts as left. Who is stuck in one has to end
+/// another of its voters.
 fn deciding(map: &ClusterMap, group: GroupId, set: &ReplicaSet) -> Vec<Vec<ReplicaAt>> {
     let now = || set.voters().copied().collect();
     match map.migration_of(group) {

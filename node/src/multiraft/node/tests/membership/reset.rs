@@ -88,6 +88,31 @@ fn a_shard_whose_majority_is_dead_returns_empty() {
     cluster.check();
 }
 
+/// Whoever asks again finds it done, or does it; once.
+#[test]
+fn a_reset_outlives_a_change_of_the_meta_leader() {
+    let mut cluster = five();
+    cluster.write_one();
+    cluster.kill(NodeId(2));
+    cluster.kill(NodeId(3));
+    cluster.run_ms(8_000);
+    cluster.refused(1, &[], "is not lost");
+    let leader = cluster.leader_of(META).expect("a leader");
+    let to = [1, 4, 5].map(NodeId).into_iter().find(|node| *node != leader).expect("another");
+    let (ticket, deadline_mono_ms) = (Ticket(1 << 32), cluster.now.mono_ms + 3_000);
+    let asked = Input::Govern { ticket, command: command(1, &[2, 3]), expected_version: None, deadline_mono_ms };
+    cluster.input(leader, asked);
+    cluster.input(leader, Input::TransferLeader { group: META, to });
+    cluster.run_ms(3_000);
+    assert!(cluster.governed.contains_key(&ticket), "it was answered, however");
+    let map = cluster.reset(1, &[2, 3]).expect("it is lost, or was");
+    assert_eq!(map.groups[&SHARD].generation, 2);
+    cluster.written = 0;
+    cluster.run_ms(2_000);
+    (0..5).for_each(|_| cluster.write_one());
+    cluster.check();
+}
+
 /// It may be beyond a cut, with another voter that has not heard of it: together they would go on.
 #[test]
 fn who_was_declared_down_for_its_silence_may_live() {
@@ -192,6 +217,24 @@ fn a_disk_that_is_ahead_of_its_map_waits_for_it() {
     assert_eq!((status.replica, status.voters.into_iter().collect()), (at.replica, founders));
     assert_eq!(status.health, Health::Serving);
     assert!(effects.destroyed.is_empty(), "{:?}", effects.destroyed);
+}
+
+/// It heard nothing while the others went on and changed their configuration.
+#[test]
+fn a_founder_that_begins_late_begins_as_the_others_did() {
+    let birth = map_of_five();
+    let mut later = ClusterMap::clone(&after_reset(&birth));
+    later.version += 1;
+    let set = later.groups.get_mut(&SHARD).expect("the shard");
+    set.replicas.retain(|at| at.node != NodeId(4));
+    set.changes += 1;
+    let founders: BTreeSet<ReplicaId> = set.founders.iter().map(|at| at.replica).collect();
+    let now = Now { wall: Timestamp(1_000_000), mono_ms: 1_000 };
+    let mut node = core(5, 105, Limits::default(), birth);
+    node.input(now, Input::Map(Arc::new(later)));
+    node.turn(now);
+    let status = node.group_status(SHARD).expect("its replica");
+    assert_eq!(status.voters.into_iter().collect::<BTreeSet<_>>(), founders);
 }
 
 #[test]
