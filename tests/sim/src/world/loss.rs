@@ -75,9 +75,11 @@ impl World<'_> {
             let host = &self.hosts[place_of(*node)];
             host.is_live() && host.incarnation == *life && map.incarnation_of(*node) == Some(*life)
         };
-        // What a migration makes of the voters may be another majority.
-        let is_lost =
-            |group: &GroupId| map.migration_of(*group).is_none() && check_lost(&map, *group, &victims).is_ok();
+        // What a migration makes of the voters may be another majority, and a learner may be promoted at any moment.
+        let is_settled = |group: &GroupId| {
+            map.migration_of(*group).is_none() && map.groups[group].replicas.iter().all(|at| !at.learner)
+        };
+        let is_lost = |group: &GroupId| is_settled(group) && check_lost(&map, *group, &victims).is_ok();
         let (lost, others): (Vec<GroupId>, Vec<GroupId>) = map.groups.keys().copied().partition(is_lost);
         let whole = others.iter().all(|group| self.survives(*group, &places, &map));
         let may = victims.iter().all(lives) && lost.contains(&group) && whole;
