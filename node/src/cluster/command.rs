@@ -99,7 +99,8 @@ pub enum MetaCommand {
     ResetShards {
         /// The shards, and where each begins anew.
         shards: Vec<ShardReset>,
-        /// Lives that are proved dead although the map does not say so.
+        /// Lives that are proved dead otherwise than by coming back in another one. Those that the map has down are none of
+        /// them by that.
         dead: Vec<Life>,
     },
 }
