@@ -282,6 +282,7 @@ impl Plan {
                 plan.move_often(draw)
             }
             Fault::ConfChangeUnchecked => plan.change_stale(draw),
+            Fault::StaleLogTail => plan.crash_after_splits(draw),
             Fault::StaleCheckpoint => {
                 plan.log_entries = 20;
                 plan.capture_step = 1;
