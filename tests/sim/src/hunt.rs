@@ -7,7 +7,7 @@ use crema::faults::{Fault, Faults};
 use crate::{
     forming,
     invariants::Failure,
-    world::{self, Passed, Scenario},
+    world::{self, Passed, Scenario, Trial},
 };
 
 /// The planted faults that it can find: all of them.
@@ -51,11 +51,11 @@ pub enum Hunted {
 #[must_use]
 pub fn hunt(fault: Fault, start: u64, max_seeds: u64) -> Hunted {
     for seed in start..start + max_seeds {
-        let Err(caught) = run_caught(seed, Scenario::Planted(fault)) else { continue };
+        let Err(caught) = run_caught(Trial::new(seed, Scenario::Planted(fault))) else { continue };
         if caught.invariant == world::UNDECIDED {
             continue;
         }
-        return match run_caught(seed, Scenario::Control(fault)) {
+        return match run_caught(Trial::new(seed, Scenario::Control(fault))) {
             Ok(_) => Hunted::Caught(seed, caught),
             Err(failure) => Hunted::Unsound(seed, failure),
         };
@@ -67,8 +67,8 @@ pub fn hunt(fault: Fault, start: u64, max_seeds: u64) -> Hunted {
 ///
 /// # Errors
 /// The invariant that did not hold.
-pub fn run_caught(seed: u64, scenario: Scenario) -> Result<Passed, Failure> {
-    catch_unwind(AssertUnwindSafe(|| play(seed, scenario, None))).unwrap_or_else(|panic| {
+pub fn run_caught(trial: Trial) -> Result<Passed, Failure> {
+    catch_unwind(AssertUnwindSafe(|| play(trial, None))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
         let reason = text.unwrap_or_else(|| "a panic without words".to_owned());
@@ -80,16 +80,17 @@ pub fn run_caught(seed: u64, scenario: Scenario) -> Result<Passed, Failure> {
 ///
 /// # Errors
 /// The invariant that did not hold.
-pub fn play(seed: u64, scenario: Scenario, trace: Option<&mut dyn FnMut(String)>) -> Result<Passed, Failure> {
-    match scenario {
+pub fn play(trial: Trial, trace: Option<&mut dyn FnMut(String)>) -> Result<Passed, Failure> {
+    let seed = trial.seed;
+    match trial.scenario {
         Scenario::Planted(Fault::InitRepeated) => {
             forming::run(seed, Faults::none().with(Fault::InitRepeated)).map(|()| Passed::default())
         }
         Scenario::Control(Fault::InitRepeated) => forming::run(seed, Faults::none()).map(|()| Passed::default()),
         Scenario::Sound => {
             forming::run(seed, Faults::none())?;
-            world::run(seed, scenario, trace)
+            world::run(trial, trace)
         }
-        Scenario::Planted(_) | Scenario::Control(_) => world::run(seed, scenario, trace),
+        Scenario::Planted(_) | Scenario::Control(_) => world::run(trial, trace),
     }
 }

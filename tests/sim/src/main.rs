@@ -12,9 +12,10 @@ use std::{
 use clap::{Parser, Subcommand};
 use crema::faults::Fault;
 use crema_sim::{
+    check::SearchLimit,
     hunt::{self, Hunted},
     invariants::Failure,
-    world::{self, Scenario},
+    world::{self, Scenario, Trial},
 };
 
 #[derive(Parser)]
@@ -40,6 +41,9 @@ enum Command {
         /// Goes on after a failure and counts.
         #[arg(long)]
         keep_going: bool,
+        /// States that the judge of one key's history tries before it gives up.
+        #[arg(long, default_value_t = SearchLimit::default().max_steps)]
+        max_steps: u64,
         /// Plants a bug, by its name.
         #[arg(long)]
         fault: Option<String>,
@@ -63,7 +67,7 @@ const TAIL: usize = 40;
 
 fn main() -> ExitCode {
     match Args::parse().command {
-        Command::Run { seeds, start, jobs, keep_going, fault, verbose } => {
+        Command::Run { seeds, start, jobs, keep_going, max_steps, fault, verbose } => {
             let scenario = match fault.map(|name| Fault::parse(&name).ok_or(name)).transpose() {
                 Ok(Some(fault)) => Scenario::Planted(fault),
                 Ok(None) => Scenario::Sound,
@@ -72,10 +76,9 @@ fn main() -> ExitCode {
                     return ExitCode::FAILURE;
                 }
             };
-            if verbose {
-                return run_loudly(start, seeds, scenario);
-            }
-            run_many(&Batch { start, seeds, jobs, keep_going, scenario })
+            let limit = SearchLimit { max_steps };
+            let batch = Batch { start, seeds, jobs, keep_going, scenario, limit };
+            if verbose { run_loudly(&batch) } else { run_many(&batch) }
         }
         Command::Faults { max_seeds, start } => hunt_all(start, max_seeds),
     }
@@ -87,6 +90,13 @@ struct Batch {
     jobs: u64,
     keep_going: bool,
     scenario: Scenario,
+    limit: SearchLimit,
+}
+
+impl Batch {
+    fn trial(&self, i: u64) -> Trial {
+        Trial { seed: self.start + i, scenario: self.scenario, limit: self.limit }
+    }
 }
 
 fn run_many(batch: &Batch) -> ExitCode {
@@ -103,7 +113,7 @@ fn run_many(batch: &Batch) -> ExitCode {
                     if i >= batch.seeds || stop {
                         return;
                     }
-                    match hunt::run_caught(batch.start + i, batch.scenario) {
+                    match hunt::run_caught(batch.trial(i)) {
                         Ok(passed) => {
                             ops.fetch_add(passed.ops as u64, Ordering::Relaxed);
                         }
@@ -127,7 +137,7 @@ fn run_many(batch: &Batch) -> ExitCode {
     let mut failures = failures.into_inner().expect("no panic holds it");
     failures.sort_by_key(|(seed, _)| *seed);
     if let Some((seed, failure)) = failures.first() {
-        report(*seed, failure, batch.scenario);
+        report(batch.trial(*seed - batch.start), failure);
     }
     let (done, failed) = (done.into_inner(), failures.len() as u64);
     let seconds = begun.elapsed().as_secs_f64();
@@ -147,11 +157,11 @@ fn first_line(failure: &Failure) -> &str {
 }
 
 /// Plays the seed again to show how it came to the failure.
-fn report(seed: u64, failure: &Failure, scenario: Scenario) {
+fn report(trial: Trial, failure: &Failure) {
+    let Trial { seed, scenario, .. } = trial;
     let mut lines = Vec::new();
     let mut keep = |line: String| lines.push(line);
-    let again =
-        std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hunt::play(seed, scenario, Some(&mut keep))));
+    let again = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| hunt::play(trial, Some(&mut keep))));
     println!("\nseed {seed} failed at {:.3} s: {}\n{}", failure.at as f64 / 1e6, failure.invariant, failure.reason);
     if let Ok(Ok(_)) = again {
         println!("it did not fail again: the simulator is not deterministic, which is a bug of its own");
@@ -170,10 +180,11 @@ fn clip(line: &str) -> String {
     line.chars().take(300).collect()
 }
 
-fn run_loudly(start: u64, seeds: u64, scenario: Scenario) -> ExitCode {
+fn run_loudly(batch: &Batch) -> ExitCode {
     let mut failed = 0;
-    for seed in start..start + seeds {
-        match hunt::play(seed, scenario, Some(&mut |line| println!("{line}"))) {
+    for trial in (0..batch.seeds).map(|i| batch.trial(i)) {
+        let seed = trial.seed;
+        match hunt::play(trial, Some(&mut |line| println!("{line}"))) {
             Ok(passed) => println!("seed {seed} passed: {passed:?}"),
             Err(failure) => {
                 println!("seed {seed} failed: {failure:?}\n{}", failure.reason);
@@ -181,7 +192,7 @@ fn run_loudly(start: u64, seeds: u64, scenario: Scenario) -> ExitCode {
             }
         }
     }
-    println!("{} passed, {failed} failed", seeds - failed);
+    println!("{} passed, {failed} failed", batch.seeds - failed);
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 

@@ -307,6 +307,7 @@ impl Plan {
             }
             Fault::ConfChangeUnchecked => plan.change_stale(draw),
             Fault::LostShardKeepsSurvivor => plan.lose_shard(draw),
+            Fault::StaleLogTail => plan.crash_after_splits(draw),
             Fault::StaleCheckpoint => {
                 plan.log_entries = 20;
                 plan.capture_step = 1;

@@ -16,7 +16,7 @@ use crema::{
 use crema_api::v1;
 
 use crate::{
-    check::Checked,
+    check::{Checked, SearchLimit},
     clients::Clients,
     clock::{MS, Micros, NodeClock, SECOND, wall_ms},
     cluster,
@@ -55,12 +55,31 @@ pub enum Scenario {
     Control(Fault),
 }
 
+/// A seed, and what is done with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Trial {
+    /// All dice come from it.
+    pub seed: u64,
+    /// What is planned.
+    pub scenario: Scenario,
+    /// How hard the history may be to judge.
+    pub limit: SearchLimit,
+}
+
+impl Trial {
+    /// With the usual patience for its history.
+    #[must_use]
+    pub fn new(seed: u64, scenario: Scenario) -> Self {
+        Self { seed, scenario, limit: SearchLimit::default() }
+    }
+}
+
 /// Runs a seed. `trace` gets a line for each thing that happens.
 ///
 /// # Errors
 /// The invariant that did not hold.
-pub fn run(seed: u64, scenario: Scenario, trace: Option<&mut dyn FnMut(String)>) -> Result<Passed, Failure> {
-    complaints::listen(trace.is_some(), || World::new(seed, scenario, trace).run())
+pub fn run(trial: Trial, trace: Option<&mut dyn FnMut(String)>) -> Result<Passed, Failure> {
+    complaints::listen(trace.is_some(), || World::new(trial, trace).run())
 }
 
 #[derive(Debug)]
@@ -121,6 +140,7 @@ struct World<'t> {
     first_map: ClusterMap,
     faults: Faults,
     seed: u64,
+    limit: SearchLimit,
     now: Micros,
     phase: Phase,
     queue: Queue<Event>,
@@ -159,7 +179,8 @@ use loss::Loss;
 use shape::{Asker, Asking};
 
 impl<'t> World<'t> {
-    fn new(seed: u64, scenario: Scenario, trace: Option<&'t mut dyn FnMut(String)>) -> Self {
+    fn new(trial: Trial, trace: Option<&'t mut dyn FnMut(String)>) -> Self {
+        let Trial { seed, scenario, limit } = trial;
         let mut draw = Draw::new(seed ^ 0x5eed);
         let (plan, faults) = match scenario {
             Scenario::Sound => (Plan::of(&mut draw), Faults::none()),
@@ -193,6 +214,7 @@ impl<'t> World<'t> {
             first_map,
             faults,
             seed,
+            limit,
             hosts,
             draw,
             jumper,

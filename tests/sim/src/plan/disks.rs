@@ -49,6 +49,25 @@ impl Plan {
         }
     }
 
+    /// One after the other is cut off, perhaps with entries that nobody else has, and crashes when it has just heard of
+    /// those that take their place.
+    pub(super) fn crash_after_splits(&mut self, draw: &mut Draw) {
+        self.incidents.clear();
+        let mut at = SECOND;
+        while at < self.heal_at {
+            let place = draw.below(self.nodes as u64) as Place;
+            let side = (0..self.nodes).map(|other| other == place).collect();
+            let until = at + SECOND + draw.below(SECOND);
+            let crash = until + MS + draw.below(100 * MS);
+            self.incidents.push((at, Incident::Split { side }));
+            self.incidents.push((until, Incident::HealNet));
+            self.incidents.push((crash, Incident::Crash(place)));
+            self.incidents.push((crash + 10 * MS + draw.below(100 * MS), Incident::Restart(place)));
+            at = crash + 500 * MS + draw.below(SECOND);
+        }
+        self.sort_incidents();
+    }
+
     /// A state that is wrong from an entry on, checkpoints and all. Without snapshots: who gets one of a wrong state is as
     /// wrong, and two of three would be right by their majority.
     fn damage_deeply(&mut self, draw: &mut Draw) {

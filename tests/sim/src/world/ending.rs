@@ -4,7 +4,7 @@ use crema::machine::command::{Op, Query};
 
 use super::{Event, Outcome, Passed, Phase, UNDECIDED, World};
 use crate::{
-    check::{self, ClockBounds, Rules, SearchLimit},
+    check::{self, ClockBounds, Rules},
     clock::{MS, Micros, SECOND},
     invariants::{Failure, convergence, shape::misshapen},
     workload::{Ask, get_both},
@@ -79,7 +79,7 @@ impl World<'_> {
     pub(super) fn judge(mut self) -> Result<Passed, Failure> {
         let rules = self.rules();
         let history = self.clients.recorder().history();
-        let checked = check::check(history, &rules, SearchLimit::default()).map_err(|violation| Failure {
+        let checked = check::check(history, &rules, self.limit).map_err(|violation| Failure {
             invariant: if violation.undecided { UNDECIDED } else { "linearizability" },
             at: self.now,
             reason: violation.to_string(),
