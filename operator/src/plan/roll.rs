@@ -7,7 +7,11 @@
 use crema_crds::spec::UpdateKind;
 
 use super::{
-    Action, Draft, Reason, Scene, Severity, action::named, forming::found, scene::takes_part, workload::is_idle,
+    Action, Draft, Reason, Scene, Severity,
+    action::named,
+    forming::found,
+    scene::{Machine, takes_part},
+    workload::is_idle,
 };
 use crate::model::{
     Answer, Formation, Group, MapView, MemberState, MemberView, NodeId, Ordinal, PodState, PodView, RollMemory,
@@ -67,6 +71,9 @@ pub(super) fn blind(scene: &Scene<'_>, sts: &StatefulSetView, draft: &mut Draft)
         return;
     }
     // Where no pod was ever ready nor says that it is a member, none that has yet to speak can be one.
+    if let Some(trouble) = unproved(scene, sts) {
+        return draft.wait(trouble);
+    }
     let formed = match &scene.seen.memory.formation {
         Formation::Unknown | Formation::Forming { .. } => {
             !found(scene).is_empty() || scene.pods().any(|pod| pod.state == PodState::Ready)
@@ -85,6 +92,18 @@ pub(super) fn blind(scene: &Scene<'_>, sts: &StatefulSetView, draft: &mut Draft)
         let say = format!("pod {} is replaced: nothing counts on it", next.ordinal);
         partition(sts, next.ordinal.0, say, draft);
     }
+}
+
+/// A pod that was replaced and has not been heard yet, while no other of its revision was: no second one gets that revision.
+fn unproved(scene: &Scene<'_>, sts: &StatefulSetView) -> Option<String> {
+    // One on a machine that is lost can prove nothing.
+    let fine = |pod: &PodView| pod.machine.as_deref().is_none_or(|name| scene.machine(name) == Machine::Fine);
+    let updated = || scene.pods().filter(|pod| pod.revision == sts.revision && fine(pod)).map(|pod| pod.ordinal);
+    if updated().any(|ordinal| scene.life(ordinal.node()).is_some()) {
+        return None;
+    }
+    let first = updated().max()?;
+    Some(scene.trouble(first).unwrap_or_else(|| format!("pod {first} to answer")))
 }
 
 /// A pod that Kubernetes may replace and has not yet.
@@ -245,7 +264,7 @@ fn may_go(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, pod: &PodView
     }
     let node = pod.ordinal.node();
     if let Some((other, _)) = map.present().find(|(other, member)| {
-        let emptied = *other == node && empties(scene, sts, node);
+        let emptied = *other == node && empties(scene, sts, node, member);
         is_on_its_way(member) && !emptied
     }) {
         draft.wait(format!("node {other} to have come or left"));
@@ -309,7 +328,7 @@ fn is_sole(scene: &Scene<'_>, map: &MapView, node: NodeId) -> bool {
     scene.intent.storage == Storage::Memory && others && !scene.lost_with(map, node).is_empty()
 }
 
-/// Has a member emptied before its pod goes. It comes back in a new life, so the drain needs no end.
+/// Has a member emptied before its pod goes. The drain ends once its new life is there.
 fn empty(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, ordinal: Ordinal, draft: &mut Draft) {
     let node = ordinal.node();
     if map.state_of(node) == Some(MemberState::Draining) {
@@ -321,15 +340,22 @@ fn empty(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, ordinal: Ordin
     draft.disrupt(Action::Drain { nodes: vec![node], expected: map.version }, Reason::Rolling, message);
 }
 
-/// Whether a member is drained for a step of the roll, and stays.
-pub(super) fn empties(scene: &Scene<'_>, sts: &StatefulSetView, node: NodeId) -> bool {
-    let Some(ordinal) = node.ordinal() else { return false };
-    let rolling = sts.update == UpdateKind::Rolling;
-    let roll = scene.seen.memory.roll.as_ref().filter(|roll| rolling && roll.revision == sts.revision);
-    roll.is_some_and(|roll| match roll.step {
-        Step::At { ordinal: at, .. } => at == ordinal && sts.partition > at.0 && !is_updated(scene, sts, at),
+/// Whether a member is drained for a step of the roll, and stays. Until its new life has joined: what were moved back
+/// earlier would be lost with the old one.
+pub(super) fn empties(scene: &Scene<'_>, sts: &StatefulSetView, node: NodeId, member: &MemberView) -> bool {
+    let Some(pod) = scene.pod_of(node) else { return false };
+    if sts.update != UpdateKind::Rolling || scene.intent.storage != Storage::Memory {
+        return false;
+    }
+    let outdated = pod.revision != sts.revision;
+    let begun = sts.partition <= pod.ordinal.0 || pod.state == PodState::Terminating;
+    let roll = scene.seen.memory.roll.as_ref().filter(|roll| roll.revision == sts.revision);
+    let next = roll.is_some_and(|roll| match roll.step {
+        Step::At { ordinal, .. } => ordinal == pod.ordinal,
         Step::Failed { .. } => false,
-    })
+    });
+    let joined = scene.life(node) == Some(&member.incarnation);
+    (outdated && (begun || next)) || (next && !joined)
 }
 
 fn at(scene: &Scene<'_>, sts: &StatefulSetView, ordinal: Ordinal) -> RollMemory {

@@ -42,9 +42,14 @@ impl World {
                         map.version.0 += 1;
                     }
                 }
-                Some(_) | None => {
+                before => {
                     let incarnation = process.life.clone();
-                    let state = MemberState::Joining;
+                    // Whoever wanted it empty wants it still, as the cluster has it.
+                    let state = match before.map(|member| member.state) {
+                        Some(MemberState::Draining) => MemberState::Draining,
+                        Some(MemberState::Joining | MemberState::Up | MemberState::Down | MemberState::Removed)
+                        | None => MemberState::Joining,
+                    };
                     let member = MemberView { state, incarnation, zone: String::new(), replicas: 0 };
                     map.members.insert(*node, member);
                     map.version.0 += 1;
@@ -104,7 +109,10 @@ impl World {
 
     fn balanced(&self, map: &MapView) -> Option<Change> {
         let loads = loads(map);
-        let up = || map.present().filter(|(_, member)| member.state == MemberState::Up).map(|(node, _)| node);
+        let here = |node: NodeId, member: &MemberView| {
+            member.state == MemberState::Up && self.is_alive(node, &member.incarnation)
+        };
+        let up = || map.present().filter(|(node, member)| here(*node, member)).map(|(node, _)| node);
         let load = |node: &NodeId| loads.get(node).copied().unwrap_or(0);
         let (most, least) = (up().max_by_key(load)?, up().min_by_key(load)?);
         let holds = |group: &GroupView, node: NodeId| group.voters.iter().any(|voter| voter.node == node);
