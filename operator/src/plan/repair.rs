@@ -132,7 +132,11 @@ fn replace_volume(scene: &Scene<'_>, map: &MapView, pod: &PodView, claim: &Claim
     match left_ms {
         Some(0) => {}
         None => return draft.wait(format!("a person: {what}, and spec.repair.after is 0s")),
-        Some(left_ms) => return draft.wait(format!("{what}, to return in {} s at most", left_ms.div_ceil(1000))),
+        Some(left_ms) => {
+            let left_s = left_ms.div_ceil(1000);
+            return draft
+                .wait(format!("the machine of pod {}, which is gone, for at most {left_s} s more", pod.ordinal));
+        }
     }
     if !condemn(scene, map, pod.ordinal.node(), draft) {
         return;

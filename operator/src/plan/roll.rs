@@ -36,7 +36,7 @@ pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dra
     }
     draft.progress(Reason::Rolling, progress(scene, sts));
     let spare = is_spare(scene, map, next);
-    if !spare && undo(scene, sts, map, &outdated, draft) {
+    if !spare && undo(sts, &outdated, |pod| is_spare(scene, map, pod), draft) {
         return;
     }
     if is_due(scene, sts, next, spare, draft) && (spare || may_go(scene, sts, map, next, draft)) {
@@ -44,14 +44,20 @@ pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dra
     }
 }
 
-/// A pod that an earlier change left broken, below healthy ones that may not go before it is back: it returns as those are.
-fn undo(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, outdated: &[&PodView], draft: &mut Draft) -> bool {
-    let is_good = |pod: &PodView, broken: &PodView| {
-        pod.state == PodState::Ready && pod.revision != sts.revision && pod.revision != broken.revision
+/// A pod that an earlier change left broken, below healthy ones that may not go before it is back: it returns as it was
+/// before that change.
+fn undo(
+    sts: &StatefulSetView,
+    outdated: &[&PodView],
+    is_spare: impl Fn(&PodView) -> bool,
+    draft: &mut Draft,
+) -> bool {
+    // One that would return as it is has yet to start, or is broken by something else.
+    let is_left = |pod: &PodView| sts.current.as_ref().is_some_and(|current| pod.revision != *current);
+    let Some(pod) = outdated.iter().copied().find(|pod| is_left(pod) && is_spare(pod)) else {
+        return false;
     };
-    let is_left = |broken: &PodView| is_spare(scene, map, broken) && scene.pods().any(|pod| is_good(pod, broken));
-    let Some(pod) = outdated.iter().copied().find(|pod| is_left(pod)) else { return false };
-    let message = format!("pod {} is broken: it returns as the others are", pod.live.name);
+    let message = format!("pod {} is broken: it returns with the last good revision", pod.live.name);
     draft.disrupt(Action::DeletePod { pod: pod.live.clone(), at_once: false }, Reason::Rolling, message);
     true
 }
@@ -70,28 +76,40 @@ pub(super) fn blind(scene: &Scene<'_>, sts: &StatefulSetView, draft: &mut Draft)
     if sts.update == UpdateKind::Manual || matches!(roll.map(|roll| roll.step), Some(Step::Failed { .. })) {
         return;
     }
-    // Where no pod was ever ready nor says that it is a member, none that has yet to speak can be one.
     if let Some(trouble) = unproved(scene, sts) {
         return draft.wait(trouble);
     }
+    let idle = |pod: &PodView| counts_for_nothing(scene, pod);
+    if sts.partition <= next.ordinal.0 {
+        return under_way(scene, sts, next, idle(next), draft);
+    }
+    if !outdated.iter().any(|pod| idle(pod)) || is_held(scene, sts, next, draft) {
+        return;
+    }
+    if idle(next) {
+        let say = format!("pod {} is replaced: nothing counts on it", next.ordinal);
+        return partition(sts, next.ordinal.0, say, draft);
+    }
+    undo(sts, &outdated, idle, draft);
+}
+
+/// Whether nothing counts on a pod, though nobody has a map that says so.
+fn counts_for_nothing(scene: &Scene<'_>, pod: &PodView) -> bool {
+    // Where no pod was ever ready nor says that it is a member, none that has yet to speak can be one.
     let formed = match &scene.seen.memory.formation {
         Formation::Unknown | Formation::Forming { .. } => {
             !found(scene).is_empty() || scene.pods().any(|pod| pod.state == PodState::Ready)
         }
         Formation::Formed { .. } => true,
     };
-    let idle = match scene.answer(next.ordinal.node()) {
-        Some(Answer::Empty { .. }) => true,
-        Some(Answer::Silent { .. }) | None => is_idle(&next.state) || (!formed && next.state == PodState::Starting),
-        Some(Answer::Member { .. }) => false,
-    };
-    if sts.partition <= next.ordinal.0 {
-        return under_way(scene, sts, next, idle, draft);
-    }
-    if idle && next.state != PodState::Terminating && !is_held(scene, sts, next, draft) {
-        let say = format!("pod {} is replaced: nothing counts on it", next.ordinal);
-        partition(sts, next.ordinal.0, say, draft);
-    }
+    // One that is going returns as it was.
+    let stays = pod.state != PodState::Terminating;
+    stays
+        && match scene.answer(pod.ordinal.node()) {
+            Some(Answer::Empty { .. }) => true,
+            Some(Answer::Silent { .. }) | None => is_idle(&pod.state) || (!formed && pod.state == PodState::Starting),
+            Some(Answer::Member { .. }) => false,
+        }
 }
 
 /// A pod that was replaced and has not been heard yet, while no other of its revision was: no second one gets that revision.

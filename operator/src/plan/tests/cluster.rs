@@ -94,7 +94,7 @@ impl World {
 
     fn drained(&self, map: &MapView) -> Option<Change> {
         // The meta group is the first of all groups, and the last that a member leaves.
-        for (name, group) in map.groups.iter().rev() {
+        for (name, group) in map.groups.iter().rev().filter(|(name, group)| self.is_whole(**name, group)) {
             let draining = |voter: &&VoterView| {
                 map.members.get(&voter.node).is_some_and(|member| member.state == MemberState::Draining)
             };
@@ -117,8 +117,14 @@ impl World {
         let (most, least) = (up().max_by_key(load)?, up().min_by_key(load)?);
         let holds = |group: &GroupView, node: NodeId| group.voters.iter().any(|voter| voter.node == node);
         let mut shards = map.groups.iter().filter(|(name, _)| **name != Group::Meta);
-        let (name, _) = shards.find(|(_, group)| holds(group, most) && !holds(group, least))?;
+        let (name, _) = shards
+            .find(|(name, group)| holds(group, most) && !holds(group, least) && self.is_whole(**name, group))?;
         (load(&most) > load(&least) + 1).then_some((*name, Some(most), Some(least)))
+    }
+
+    /// Whether every voter of a shard lives: else it waits for who is silent, and moves nothing.
+    fn is_whole(&self, name: Group, group: &GroupView) -> bool {
+        name == Group::Meta || group.voters.iter().all(|voter| self.is_alive(voter.node, &voter.incarnation))
     }
 
     /// Who gets a replica: the member itself if it is back, else the one with the fewest.
