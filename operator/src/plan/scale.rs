@@ -32,7 +32,10 @@ pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dra
 /// Takes the topmost pods whose members have left, or never came and are not wanted.
 fn shrink(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) -> bool {
     let gone = |ordinal: &u32| is_gone(scene, map, Ordinal(*ordinal));
-    let going = (0..sts.replicas).rev().take_while(gone).count() as u32;
+    let mut going = (0..sts.replicas).rev().take_while(gone).count() as u32;
+    if going == 0 && newcomer_goes(scene, sts, map, draft) {
+        going = 1;
+    }
     let replicas = sts.replicas - going;
     // Without any member this would be no scale-down but the end of the cluster.
     if going == 0 || replicas == 0 {
@@ -50,8 +53,27 @@ fn is_gone(scene: &Scene<'_>, map: &MapView, ordinal: Ordinal) -> bool {
         // A pod that is wanted may be a new one that has not joined yet, unless this is the removal that was remembered.
         Some(MemberView { state: MemberState::Removed, .. }) => !wanted || scene.seen.memory.shrink == Some(ordinal),
         Some(_) => false,
-        None => !wanted && !matches!(scene.answer(node), Some(Answer::Member { .. })),
+        None => !wanted && scene.pod(ordinal).is_none_or(|pod| workload::is_idle(&pod.state)),
     }
+}
+
+/// Whether the topmost pod, which runs, has yet to join and is not wanted any more, may go. It may join and get votes before
+/// it ends: one such pod at a time goes, and while nobody else is missed.
+fn newcomer_goes(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) -> bool {
+    let Some(top) = sts.replicas.checked_sub(1).map(Ordinal) else { return false };
+    let known =
+        map.members.contains_key(&top.node()) || matches!(scene.answer(top.node()), Some(Answer::Member { .. }));
+    if known || top.0 < scene.intent.replicas {
+        return false;
+    }
+    let lacking = scene.under_replicated(map);
+    let alone = scene.pods().all(|pod| pod.ordinal <= top);
+    if !lacking.is_empty() {
+        draft.wait(format!("{} to have every replica caught up, before pod {top} goes", named(&lacking)));
+    } else if !alone {
+        draft.wait(format!("the pods above to end, before pod {top} goes"));
+    }
+    lacking.is_empty() && alone
 }
 
 /// A member without a pod gets it back, if it is wanted or has something that is to be moved first.
