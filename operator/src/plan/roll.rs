@@ -35,6 +35,9 @@ pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dra
         return;
     }
     draft.progress(Reason::Rolling, progress(scene, sts));
+    if let Some(pod) = ending(scene) {
+        return draft.wait(format!("pod {} to end", pod.ordinal));
+    }
     let spare = is_spare(scene, map, next);
     if !spare && undo(sts, &outdated, |pod| is_spare(scene, map, pod), draft) {
         return;
@@ -60,6 +63,13 @@ fn undo(
     let message = format!("pod {} is broken: it returns with the last good revision", pod.live.name);
     draft.disrupt(Action::DeletePod { pod: pod.live.clone(), at_once: false }, Reason::Rolling, message);
     true
+}
+
+/// A pod that is going, whoever took it. While it goes nobody knows who will be missed: even one that holds nothing may have
+/// joined, and got votes. One on a lost machine would be going for ever.
+fn ending<'a>(scene: &Scene<'a>) -> Option<&'a PodView> {
+    let fine = |pod: &PodView| pod.machine.as_deref().is_none_or(|name| scene.machine(name) == Machine::Fine);
+    scene.pods().find(|pod| pod.state == PodState::Terminating && fine(pod))
 }
 
 fn progress(scene: &Scene<'_>, sts: &StatefulSetView) -> String {

@@ -53,11 +53,11 @@ fn is_gone(scene: &Scene<'_>, map: &MapView, ordinal: Ordinal) -> bool {
         // A pod that is wanted may be a new one that has not joined yet, unless this is the removal that was remembered.
         Some(MemberView { state: MemberState::Removed, .. }) => !wanted || scene.seen.memory.shrink == Some(ordinal),
         Some(_) => false,
-        None => !wanted && scene.pod(ordinal).is_none_or(|pod| workload::is_idle(&pod.state)),
+        None => !wanted && scene.pod(ordinal).is_none(),
     }
 }
 
-/// Whether the topmost pod, which runs, has yet to join and is not wanted any more, may go. It may join and get votes before
+/// Whether the topmost pod, which has yet to join and is not wanted any more, may go. It may start, join and get votes before
 /// it ends: one such pod at a time goes, and while nobody else is missed.
 fn newcomer_goes(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) -> bool {
     let Some(top) = sts.replicas.checked_sub(1).map(Ordinal) else { return false };
