@@ -91,7 +91,7 @@ pub async fn observe(client: &Client, kinds: &Kinds, subject: Subject) -> Result
     let seen = Observed {
         object: subject.view.clone(),
         accepted: Some(accepted).filter(|accepted| *accepted != Accepted::default()),
-        sts: raw.sts.as_ref().and_then(|sts| workload::stateful_set(sts, uid)),
+        sts: raw.sts.as_ref().and_then(|sts| workload::stateful_set(sts, &raw.revisions, uid)),
         pods: views,
         claims,
         k8s_nodes: machines,

@@ -225,6 +225,7 @@ mod tests {
             update: UpdateKind::Rolling,
             partition: 1,
             revision: "r1".to_owned(),
+            current: None,
             settled: true,
             claim_bytes: None,
         };

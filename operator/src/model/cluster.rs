@@ -163,6 +163,14 @@ pub struct MigrationView {
     pub eta_ms: Option<u64>,
 }
 
+impl GroupView {
+    /// Whether a member has a vote in it, in whatever life.
+    #[must_use]
+    pub fn has_voter(&self, node: NodeId) -> bool {
+        self.voters.iter().any(|voter| voter.node == node)
+    }
+}
+
 impl MapView {
     /// Who holds a place in the cluster: all that have not left.
     pub fn present(&self) -> impl Iterator<Item = (NodeId, &MemberView)> {

@@ -53,6 +53,8 @@ pub struct StatefulSetView {
     pub partition: u32,
     /// [`Intent::revision`](super::Intent::revision) of its template, from the template's annotation.
     pub revision: String,
+    /// [`Intent::revision`](super::Intent::revision) of what pods below the partition are made from; `None` when not known.
+    pub current: Option<String>,
     /// Its controller has seen this generation, and a pod below the partition would be made from this very template.
     pub settled: bool,
     /// What its claim template asks for; `None` without one.

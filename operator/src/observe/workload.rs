@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crema_crds::{Amount, names, spec::UpdateKind};
 use k8s_openapi::{
     api::{
-        apps::v1::StatefulSet,
+        apps::v1::{ControllerRevision, StatefulSet},
         core::v1::{ContainerStatus, Node, PersistentVolume, PersistentVolumeClaim, Pod},
     },
     apimachinery::pkg::{api::resource::Quantity, apis::meta::v1::Time},
@@ -44,8 +44,12 @@ pub(super) fn ordinal(name: &str, prefix: &str) -> Option<Ordinal> {
     (number.to_string() == digits).then_some(Ordinal(number))
 }
 
-/// The StatefulSet.
-pub(super) fn stateful_set(sts: &StatefulSet, cluster_uid: &str) -> Option<StatefulSetView> {
+/// The StatefulSet, of which these are the revisions that are kept.
+pub(super) fn stateful_set(
+    sts: &StatefulSet,
+    revisions: &[ControllerRevision],
+    cluster_uid: &str,
+) -> Option<StatefulSetView> {
     let spec = &sts.spec;
     let rolling = spec.update_strategy.as_ref().and_then(|strategy| strategy.rolling_update.as_ref());
     let template = spec.template.metadata.as_ref().and_then(|meta| meta.annotations.as_ref());
@@ -59,6 +63,7 @@ pub(super) fn stateful_set(sts: &StatefulSet, cluster_uid: &str) -> Option<State
         update: update_kind(spec.update_strategy.as_ref().and_then(|strategy| strategy.type_.as_deref())),
         partition: count(rolling.and_then(|rolling| rolling.partition).unwrap_or(0)),
         revision: annotation(template, objects::REVISION),
+        current: current(sts, revisions),
         settled: is_settled(sts),
         claim_bytes: requested.map(bytes),
     })
@@ -69,6 +74,14 @@ fn update_kind(strategy: Option<&str>) -> UpdateKind {
         Some("OnDelete") => UpdateKind::Manual,
         Some(_) | None => UpdateKind::Rolling,
     }
+}
+
+/// Our revision of what its controller calls the current one.
+fn current(sts: &StatefulSet, revisions: &[ControllerRevision]) -> Option<String> {
+    let name = sts.status.as_ref()?.current_revision.as_deref()?;
+    let kept = revisions.iter().find(|revision| revision.metadata.name.as_deref() == Some(name))?;
+    let annotations = kept.data.0.pointer("/spec/template/metadata/annotations")?;
+    Some(annotations.get(objects::REVISION)?.as_str()?.to_owned())
 }
 
 /// Its controller has seen this generation, and makes every pod from this template.

@@ -53,7 +53,7 @@ pub struct EventNote {
 /// | Available | `Serving`, `Leaderless`, `Forming`, `NoMap` |
 /// | Progressing, True | `Forming`, `Scaling`, `Rolling`, `Repairing`, `Growing`, `Settling` |
 /// | Progressing, False | `Settled`, `Paused`, `RollFailed`, `RollHeld`, `Refused` |
-/// | Degraded, True | `TwoClusters`, `QuorumLost`, `Foreign`, `UnderReplicated`, `NotGrown`, `RollFailed`, `MachineLost` |
+/// | Degraded, True | `TwoClusters`, `QuorumLost`, `NoMap`, `Foreign`, `UnderReplicated`, `NotGrown`, `RollFailed`, `MachineLost` |
 /// | Degraded, False | `Healthy` |
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {

@@ -9,7 +9,8 @@ pub(super) fn judge(scene: &Scene<'_>, draft: &mut Draft) {
         return match &scene.seen.memory.formation {
             Formation::Formed { id } => {
                 let message = format!("nobody speaks for a majority of the meta group of cluster {id}");
-                draft.available(false, Reason::NoMap, message);
+                draft.available(false, Reason::NoMap, message.clone());
+                draft.ail(Reason::NoMap, message);
             }
             Formation::Unknown | Formation::Forming { .. } => {
                 draft.available(false, Reason::Forming, "no cluster is formed yet");

@@ -31,15 +31,15 @@ pub(super) fn shards(scene: &Scene<'_>, _: &StatefulSetView, map: &MapView, draf
     dead.sort();
     dead.dedup();
     let groups: Vec<Group> = lost.iter().map(|shard| Group::Shard(*shard)).collect();
-    let message = format!("{} lost the majority of their replicas for good", named(&groups));
+    let message = format!("lost the majority of the replicas for good: {}", named(&groups));
     draft.ail(Reason::QuorumLost, message.clone());
     match scene.intent.quorum_loss {
         QuorumLoss::Wait => draft.wait(format!("a person: {message}, and spec.quorumLoss is wait")),
         QuorumLoss::Reset => {
             let reset = Action::ResetShards { shards: lost, dead, expected: map.version };
             draft.progress(Reason::Repairing, message.clone());
-            draft.note(Severity::Warning, Reason::QuorumLost, format!("{message}: their entries are lost"));
-            draft.disrupt(reset, Reason::QuorumLost, format!("{} are reset and return empty", named(&groups)));
+            draft.note(Severity::Warning, Reason::QuorumLost, format!("{message}; what was in there is lost"));
+            draft.disrupt(reset, Reason::QuorumLost, format!("reset, to return empty: {}", named(&groups)));
         }
     }
 }

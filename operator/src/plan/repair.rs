@@ -4,7 +4,11 @@
 //! deleted without grace, and starts elsewhere. A volume that can be used on a lost machine only is given up last, and only
 //! if nothing is lost with it.
 
-use super::{Action, Draft, Reason, Scene, action::named, scene::Machine};
+use super::{
+    Action, Draft, Reason, Scene,
+    action::named,
+    scene::{Machine, takes_part},
+};
 use crate::model::{
     Answer, ClaimView, Live, MapView, MemberState, NodeId, Ordinal, PodState, PodView, StatefulSetView, Storage,
 };
@@ -75,9 +79,13 @@ fn loss<'a>(scene: &Scene<'a>, pod: &'a PodView) -> Option<Loss<'a>> {
         Machine::Gone if pod.state == PodState::Ready => (None, "is gone"),
         Machine::Gone => (Some(pod.since_ms), "is gone"),
     };
-    let left = |since_ms: u64, after_ms: u64| since_ms.saturating_add(after_ms).saturating_sub(scene.seen.now_ms);
-    let left_ms = since_ms.zip(scene.intent.repair.after_ms).map(|(since_ms, after_ms)| left(since_ms, after_ms));
-    Some(Loss { machine, how, left_ms })
+    Some(Loss { machine, how, left_ms: since_ms.and_then(|since_ms| left_ms(scene, since_ms)) })
+}
+
+/// How long a loss since then may still last; `None` is without end.
+fn left_ms(scene: &Scene<'_>, since_ms: u64) -> Option<u64> {
+    let after_ms = scene.intent.repair.after_ms?;
+    Some(since_ms.saturating_add(after_ms).saturating_sub(scene.seen.now_ms))
 }
 
 /// Whether the pod of an ordinal is on a machine that was lost for long enough.
@@ -118,6 +126,17 @@ fn replace_volume(scene: &Scene<'_>, map: &MapView, pod: &PodView, claim: &Claim
     draft.ail(Reason::MachineLost, what.clone());
     if !scene.intent.repair.replace_volumes {
         return draft.wait(format!("a person: {what}, and spec.repair.replaceVolumes is not set"));
+    }
+    let condemned = map.members.get(&pod.ordinal.node()).is_none_or(|member| !takes_part(member.state));
+    let left_ms = if condemned { Some(0) } else { left_ms(scene, pod.since_ms) };
+    match left_ms {
+        Some(0) => {}
+        None => return draft.wait(format!("a person: {what}, and spec.repair.after is 0s")),
+        Some(left_ms) => {
+            let left_s = left_ms.div_ceil(1000);
+            return draft
+                .wait(format!("the machine of pod {}, which is gone, for at most {left_s} s more", pod.ordinal));
+        }
     }
     if !condemn(scene, map, pod.ordinal.node(), draft) {
         return;

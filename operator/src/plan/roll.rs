@@ -7,7 +7,11 @@
 use crema_crds::spec::UpdateKind;
 
 use super::{
-    Action, Draft, Reason, Scene, Severity, action::named, forming::found, scene::takes_part, workload::is_idle,
+    Action, Draft, Reason, Scene, Severity,
+    action::named,
+    forming::found,
+    scene::{Machine, takes_part},
+    workload::is_idle,
 };
 use crate::model::{
     Answer, Formation, Group, MapView, MemberState, MemberView, NodeId, Ordinal, PodState, PodView, RollMemory,
@@ -31,8 +35,11 @@ pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dra
         return;
     }
     draft.progress(Reason::Rolling, progress(scene, sts));
+    if let Some(pod) = ending(scene) {
+        return draft.wait(format!("pod {} to end", pod.ordinal));
+    }
     let spare = is_spare(scene, map, next);
-    if !spare && undo(scene, sts, map, &outdated, draft) {
+    if !spare && undo(sts, &outdated, |pod| is_spare(scene, map, pod), draft) {
         return;
     }
     if is_due(scene, sts, next, spare, draft) && (spare || may_go(scene, sts, map, next, draft)) {
@@ -40,16 +47,29 @@ pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dra
     }
 }
 
-/// A pod that an earlier change left broken, below healthy ones that may not go before it is back: it returns as those are.
-fn undo(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, outdated: &[&PodView], draft: &mut Draft) -> bool {
-    let is_good = |pod: &PodView, broken: &PodView| {
-        pod.state == PodState::Ready && pod.revision != sts.revision && pod.revision != broken.revision
+/// A pod that an earlier change left broken, below healthy ones that may not go before it is back: it returns as it was
+/// before that change.
+fn undo(
+    sts: &StatefulSetView,
+    outdated: &[&PodView],
+    is_spare: impl Fn(&PodView) -> bool,
+    draft: &mut Draft,
+) -> bool {
+    // One that would return as it is has yet to start, or is broken by something else.
+    let is_left = |pod: &PodView| sts.current.as_ref().is_some_and(|current| pod.revision != *current);
+    let Some(pod) = outdated.iter().copied().find(|pod| is_left(pod) && is_spare(pod)) else {
+        return false;
     };
-    let is_left = |broken: &PodView| is_spare(scene, map, broken) && scene.pods().any(|pod| is_good(pod, broken));
-    let Some(pod) = outdated.iter().copied().find(|pod| is_left(pod)) else { return false };
-    let message = format!("pod {} is broken: it returns as the others are", pod.live.name);
+    let message = format!("pod {} is broken: it returns with the last good revision", pod.live.name);
     draft.disrupt(Action::DeletePod { pod: pod.live.clone(), at_once: false }, Reason::Rolling, message);
     true
+}
+
+/// A pod that is going, whoever took it. While it goes nobody knows who will be missed: even one that holds nothing may have
+/// joined, and got votes. One on a lost machine would be going for ever.
+fn ending<'a>(scene: &Scene<'a>) -> Option<&'a PodView> {
+    let fine = |pod: &PodView| pod.machine.as_deref().is_none_or(|name| scene.machine(name) == Machine::Fine);
+    scene.pods().find(|pod| pod.state == PodState::Terminating && fine(pod))
 }
 
 fn progress(scene: &Scene<'_>, sts: &StatefulSetView) -> String {
@@ -66,6 +86,25 @@ pub(super) fn blind(scene: &Scene<'_>, sts: &StatefulSetView, draft: &mut Draft)
     if sts.update == UpdateKind::Manual || matches!(roll.map(|roll| roll.step), Some(Step::Failed { .. })) {
         return;
     }
+    if let Some(trouble) = unproved(scene, sts) {
+        return draft.wait(trouble);
+    }
+    let idle = |pod: &PodView| counts_for_nothing(scene, pod);
+    if sts.partition <= next.ordinal.0 {
+        return under_way(scene, sts, next, idle(next), draft);
+    }
+    if !outdated.iter().any(|pod| idle(pod)) || is_held(scene, sts, next, draft) {
+        return;
+    }
+    if idle(next) {
+        let say = format!("pod {} is replaced: nothing counts on it", next.ordinal);
+        return partition(sts, next.ordinal.0, say, draft);
+    }
+    undo(sts, &outdated, idle, draft);
+}
+
+/// Whether nothing counts on a pod, though nobody has a map that says so.
+fn counts_for_nothing(scene: &Scene<'_>, pod: &PodView) -> bool {
     // Where no pod was ever ready nor says that it is a member, none that has yet to speak can be one.
     let formed = match &scene.seen.memory.formation {
         Formation::Unknown | Formation::Forming { .. } => {
@@ -73,18 +112,26 @@ pub(super) fn blind(scene: &Scene<'_>, sts: &StatefulSetView, draft: &mut Draft)
         }
         Formation::Formed { .. } => true,
     };
-    let idle = match scene.answer(next.ordinal.node()) {
-        Some(Answer::Empty { .. }) => true,
-        Some(Answer::Silent { .. }) | None => is_idle(&next.state) || (!formed && next.state == PodState::Starting),
-        Some(Answer::Member { .. }) => false,
-    };
-    if sts.partition <= next.ordinal.0 {
-        return under_way(scene, sts, next, idle, draft);
+    // One that is going returns as it was.
+    let stays = pod.state != PodState::Terminating;
+    stays
+        && match scene.answer(pod.ordinal.node()) {
+            Some(Answer::Empty { .. }) => true,
+            Some(Answer::Silent { .. }) | None => is_idle(&pod.state) || (!formed && pod.state == PodState::Starting),
+            Some(Answer::Member { .. }) => false,
+        }
+}
+
+/// A pod that was replaced and has not been heard yet, while no other of its revision was: no second one gets that revision.
+fn unproved(scene: &Scene<'_>, sts: &StatefulSetView) -> Option<String> {
+    // One on a machine that is lost can prove nothing.
+    let fine = |pod: &PodView| pod.machine.as_deref().is_none_or(|name| scene.machine(name) == Machine::Fine);
+    let updated = || scene.pods().filter(|pod| pod.revision == sts.revision && fine(pod)).map(|pod| pod.ordinal);
+    if updated().any(|ordinal| scene.life(ordinal.node()).is_some()) {
+        return None;
     }
-    if idle && next.state != PodState::Terminating && !is_held(scene, sts, next, draft) {
-        let say = format!("pod {} is replaced: nothing counts on it", next.ordinal);
-        partition(sts, next.ordinal.0, say, draft);
-    }
+    let first = updated().max()?;
+    Some(scene.trouble(first).unwrap_or_else(|| format!("pod {first} to answer")))
 }
 
 /// A pod that Kubernetes may replace and has not yet.
@@ -245,7 +292,7 @@ fn may_go(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, pod: &PodView
     }
     let node = pod.ordinal.node();
     if let Some((other, _)) = map.present().find(|(other, member)| {
-        let emptied = *other == node && empties(scene, sts, node);
+        let emptied = *other == node && empties(scene, sts, node, member);
         is_on_its_way(member) && !emptied
     }) {
         draft.wait(format!("node {other} to have come or left"));
@@ -309,7 +356,7 @@ fn is_sole(scene: &Scene<'_>, map: &MapView, node: NodeId) -> bool {
     scene.intent.storage == Storage::Memory && others && !scene.lost_with(map, node).is_empty()
 }
 
-/// Has a member emptied before its pod goes. It comes back in a new life, so the drain needs no end.
+/// Has a member emptied before its pod goes. The drain ends once its new life is there.
 fn empty(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, ordinal: Ordinal, draft: &mut Draft) {
     let node = ordinal.node();
     if map.state_of(node) == Some(MemberState::Draining) {
@@ -321,15 +368,22 @@ fn empty(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, ordinal: Ordin
     draft.disrupt(Action::Drain { nodes: vec![node], expected: map.version }, Reason::Rolling, message);
 }
 
-/// Whether a member is drained for a step of the roll, and stays.
-pub(super) fn empties(scene: &Scene<'_>, sts: &StatefulSetView, node: NodeId) -> bool {
-    let Some(ordinal) = node.ordinal() else { return false };
-    let rolling = sts.update == UpdateKind::Rolling;
-    let roll = scene.seen.memory.roll.as_ref().filter(|roll| rolling && roll.revision == sts.revision);
-    roll.is_some_and(|roll| match roll.step {
-        Step::At { ordinal: at, .. } => at == ordinal && sts.partition > at.0 && !is_updated(scene, sts, at),
+/// Whether a member is drained for a step of the roll, and stays. Until its new life has joined: what were moved back
+/// earlier would be lost with the old one.
+pub(super) fn empties(scene: &Scene<'_>, sts: &StatefulSetView, node: NodeId, member: &MemberView) -> bool {
+    let Some(pod) = scene.pod_of(node) else { return false };
+    if sts.update != UpdateKind::Rolling || scene.intent.storage != Storage::Memory {
+        return false;
+    }
+    let outdated = pod.revision != sts.revision;
+    let begun = sts.partition <= pod.ordinal.0 || pod.state == PodState::Terminating;
+    let roll = scene.seen.memory.roll.as_ref().filter(|roll| roll.revision == sts.revision);
+    let next = roll.is_some_and(|roll| match roll.step {
+        Step::At { ordinal, .. } => ordinal == pod.ordinal,
         Step::Failed { .. } => false,
-    })
+    });
+    let joined = scene.life(node) == Some(&member.incarnation);
+    (outdated && (begun || next)) || (next && !joined)
 }
 
 fn at(scene: &Scene<'_>, sts: &StatefulSetView, ordinal: Ordinal) -> RollMemory {

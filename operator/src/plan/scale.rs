@@ -3,8 +3,10 @@
 //! Down is drain, remove, shrink, one pod after the other from the top. Until its removal is committed a member that is
 //! wanted again stays; after that its pod goes first, and a new one comes with a new life.
 
-use super::{Action, Draft, Reason, Scene, roll, workload};
-use crate::model::{Answer, MapView, MemberState, MemberView, NodeId, Ordinal, PodState, StatefulSetView, Step};
+use super::{Action, Draft, Reason, Scene, action::named, roll, scene::takes_part, settings, workload};
+use crate::model::{
+    Answer, MapView, MemberState, MemberView, NodeId, Ordinal, PodState, StatefulSetView, Step, Storage,
+};
 
 /// The next step towards the number that is wanted.
 pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) {
@@ -16,8 +18,9 @@ pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dra
         return;
     }
     if map.present().any(|(node, _)| node.is_beyond(wanted)) {
-        draft.progress(Reason::Scaling, format!("from {} nodes to {wanted}", sts.replicas));
         leave(scene, sts, map, draft);
+        // Unless it is refused.
+        draft.progress(Reason::Scaling, format!("from {} nodes to {wanted}", sts.replicas));
     } else if sts.replicas < wanted {
         draft.progress(Reason::Scaling, format!("from {} nodes to {wanted}", sts.replicas));
         grow(scene, sts, draft);
@@ -29,7 +32,10 @@ pub(super) fn stage(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dra
 /// Takes the topmost pods whose members have left, or never came and are not wanted.
 fn shrink(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) -> bool {
     let gone = |ordinal: &u32| is_gone(scene, map, Ordinal(*ordinal));
-    let going = (0..sts.replicas).rev().take_while(gone).count() as u32;
+    let mut going = (0..sts.replicas).rev().take_while(gone).count() as u32;
+    if going == 0 && newcomer_goes(scene, sts, map, draft) {
+        going = 1;
+    }
     let replicas = sts.replicas - going;
     // Without any member this would be no scale-down but the end of the cluster.
     if going == 0 || replicas == 0 {
@@ -47,18 +53,34 @@ fn is_gone(scene: &Scene<'_>, map: &MapView, ordinal: Ordinal) -> bool {
         // A pod that is wanted may be a new one that has not joined yet, unless this is the removal that was remembered.
         Some(MemberView { state: MemberState::Removed, .. }) => !wanted || scene.seen.memory.shrink == Some(ordinal),
         Some(_) => false,
-        None => !wanted && !matches!(scene.answer(node), Some(Answer::Member { .. })),
+        None => !wanted && scene.pod(ordinal).is_none(),
     }
 }
 
-/// A member without a pod gets it back: it can leave only while it runs, or after it was declared dead.
+/// Whether the topmost pod, which has yet to join and is not wanted any more, may go. It may start, join and get votes before
+/// it ends: one such pod at a time goes, and while nobody else is missed.
+fn newcomer_goes(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) -> bool {
+    let Some(top) = sts.replicas.checked_sub(1).map(Ordinal) else { return false };
+    let known =
+        map.members.contains_key(&top.node()) || matches!(scene.answer(top.node()), Some(Answer::Member { .. }));
+    if known || top.0 < scene.intent.replicas {
+        return false;
+    }
+    let lacking = scene.under_replicated(map);
+    let alone = scene.pods().all(|pod| pod.ordinal <= top);
+    if !lacking.is_empty() {
+        draft.wait(format!("{} to have every replica caught up, before pod {top} goes", named(&lacking)));
+    } else if !alone {
+        draft.wait(format!("the pods above to end, before pod {top} goes"));
+    }
+    lacking.is_empty() && alone
+}
+
+/// A member without a pod gets it back, if it is wanted or has something that is to be moved first.
 fn cover(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) -> bool {
     let beyond = map.present().filter(|(node, _)| node.is_beyond(sts.replicas));
-    let living = beyond.filter(|(_, member)| match member.state {
-        MemberState::Joining | MemberState::Up | MemberState::Draining => true,
-        MemberState::Down | MemberState::Removed => false,
-    });
-    let Some(top) = living.filter_map(|(node, _)| node.ordinal()).max() else { return false };
+    let missed = beyond.filter(|(node, member)| takes_part(member.state) && !is_spent(scene, map, *node));
+    let Some(top) = missed.filter_map(|(node, _)| node.ordinal()).max() else { return false };
     if is_clear(scene, sts.replicas, draft) {
         let replicas = top.0 + 1;
         let message = format!("from {} pods to {replicas}: node {} is a member", sts.replicas, top.node());
@@ -68,10 +90,23 @@ fn cover(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Dr
     true
 }
 
+/// Whether a member that is not wanted has nothing left that its pod could bring back: its pod would only be another life,
+/// that joins, and has to leave again.
+fn is_spent(scene: &Scene<'_>, map: &MapView, node: NodeId) -> bool {
+    let claimed = || scene.seen.claims.iter().any(|claim| claim.ordinal.node() == node && !claim.terminating);
+    let kept = match scene.intent.storage {
+        Storage::Memory => false,
+        Storage::Disk { .. } => claimed() && map.groups.values().any(|group| group.has_voter(node)),
+    };
+    node.is_beyond(scene.intent.replicas) && !kept && scene.lost_with(map, node).is_empty()
+}
+
 /// Members that were to leave and are wanted again.
 fn stay(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) -> bool {
-    let wanted = |node: NodeId| !node.is_beyond(scene.intent.replicas) && !roll::empties(scene, sts, node);
-    let back = map.present().find(|(node, member)| member.state == MemberState::Draining && wanted(*node));
+    let wanted = |node: NodeId, member: &MemberView| {
+        !node.is_beyond(scene.intent.replicas) && !roll::empties(scene, sts, node, member)
+    };
+    let back = map.present().find(|(node, member)| member.state == MemberState::Draining && wanted(*node, *member));
     let Some((node, _)) = back else { return false };
     draft.progress(Reason::Scaling, format!("node {node} stays after all"));
     draft.act(Action::Undrain { node, expected: map.version });
@@ -102,6 +137,11 @@ fn leave(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Dr
     }
     let wanted = scene.intent.replicas;
     let leaving = || map.present().filter(move |(node, _)| node.is_beyond(wanted));
+    let spent =
+        |node: NodeId| node.is_beyond(sts.replicas) && scene.pod_of(node).is_none() && is_spent(scene, map, node);
+    if let Some((node, member)) = leaving().find(|(node, member)| takes_part(member.state) && spent(*node)) {
+        return bury(map, node, member, "has no pod any more", draft);
+    }
     let up: Vec<NodeId> =
         leaving().filter(|(_, member)| member.state == MemberState::Up).map(|(node, _)| node).collect();
     if !up.is_empty() {
@@ -127,6 +167,10 @@ fn drain(scene: &Scene<'_>, map: &MapView, nodes: Vec<NodeId>, draft: &mut Draft
         draft.stuck(Reason::Refused, message.clone());
         return draft.wait(format!("{needed} nodes that stay: {message}"));
     }
+    // In between the nodes that stay would hold more than they may.
+    if let Some(change) = settings::shrinks(scene, map) {
+        return draft.act(Action::UpdateSettings { change, expected: map.version });
+    }
     let names: Vec<String> = nodes.iter().map(|node| format!("node {node}")).collect();
     let message = format!("emptied, to leave: {}", names.join(", "));
     draft.disrupt(Action::Drain { nodes, expected: map.version }, Reason::Scaling, message);
@@ -138,8 +182,13 @@ fn joining(scene: &Scene<'_>, map: &MapView, node: NodeId, member: &MemberView, 
     if speaks || scene.pod_of(node).is_some_and(|pod| !workload::is_idle(&pod.state)) {
         return draft.wait(format!("node {node} to have joined, before it leaves"));
     }
+    bury(map, node, member, "never came", draft);
+}
+
+/// Declares a member dead that nobody wants: it can't leave by itself.
+fn bury(map: &MapView, node: NodeId, member: &MemberView, why: &str, draft: &mut Draft) {
     let incarnation = member.incarnation.clone();
-    let message = format!("node {node} ({incarnation}) is not wanted any more, and never came: it is declared dead");
+    let message = format!("node {node} ({incarnation}) is not wanted any more, and {why}: it is declared dead");
     draft.disrupt(Action::MarkDown { node, incarnation, expected: map.version }, Reason::Scaling, message);
 }
 
@@ -169,7 +218,7 @@ fn settle(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut D
     for ordinal in (0..sts.replicas).map(Ordinal) {
         let node = ordinal.node();
         match map.state_of(node) {
-            Some(MemberState::Up) => {}
+            Some(MemberState::Up) => scene.trouble(ordinal).into_iter().for_each(|trouble| draft.wait(trouble)),
             Some(MemberState::Joining) | None => {
                 draft.progress(Reason::Scaling, format!("node {node} joins"));
                 draft.wait(scene.trouble(ordinal).unwrap_or_else(|| format!("node {node} to join")));
@@ -186,6 +235,10 @@ fn settle(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut D
     }
     if !map.migrations.is_empty() {
         draft.progress(Reason::Scaling, format!("{} replicas are on the move", map.migrations.len()));
+    }
+    let lacking = scene.under_replicated(map);
+    if !lacking.is_empty() {
+        draft.wait(format!("{} to have every replica caught up", named(&lacking)));
     }
 }
 
@@ -224,8 +277,8 @@ fn is_clear(scene: &Scene<'_>, from: u32, draft: &mut Draft) -> bool {
 fn rolling(scene: &Scene<'_>, sts: &StatefulSetView) -> Option<String> {
     let roll = scene.seen.memory.roll.as_ref().filter(|roll| roll.revision == sts.revision)?;
     match roll.step {
-        Step::At { ordinal, .. } => scene.trouble(ordinal),
-        Step::Failed { .. } => None,
+        Step::At { ordinal, .. } if ordinal.0 < sts.replicas => scene.trouble(ordinal),
+        Step::At { .. } | Step::Failed { .. } => None,
     }
 }
 

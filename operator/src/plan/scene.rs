@@ -135,7 +135,7 @@ impl<'a> Scene<'a> {
 
     /// Groups that would have no majority if a member were lost that they count on.
     pub(super) fn lost_with(&self, map: &MapView, node: NodeId) -> Vec<Group> {
-        let counting = map.groups.iter().filter(|(_, group)| group.voters.iter().any(|voter| voter.node == node));
+        let counting = map.groups.iter().filter(|(_, group)| group.has_voter(node));
         let lost = counting.filter(|(_, group)| self.sound_without(map, group, Some(node)) < majority(group));
         lost.map(|(name, _)| *name).collect()
     }

@@ -41,6 +41,14 @@ fn differences(scene: &Scene<'_>, map: &MapView, draft: &mut Draft) -> SettingsC
     }
 }
 
+/// The change of the capacity of each shard that comes before members leave: those that stay would hold more than they may.
+pub(super) fn shrinks(scene: &Scene<'_>, map: &MapView) -> Option<SettingsChange> {
+    let is = map.settings.max_bytes_per_shard;
+    let to = bytes(&scene.intent.settings, map, staying(scene, map), is);
+    let less = to > 0 && (is == 0 || to < is);
+    less.then(|| SettingsChange { max_bytes_per_shard: Some(to), ..SettingsChange::default() })
+}
+
 /// More replicas only when there are nodes for them.
 fn replication(scene: &Scene<'_>, map: &MapView, draft: &mut Draft) -> Option<u32> {
     let wanted = scene.intent.replication_factor;

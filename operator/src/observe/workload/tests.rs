@@ -94,7 +94,9 @@ fn a_stateful_set_is_settled_when_its_controller_is() {
         let mut meta = meta("cart");
         meta["generation"] = json!(4);
         let sts: StatefulSet = read(json!({"metadata": meta, "spec": spec, "status": status}));
-        stateful_set(&sts, "c").expect("a view")
+        let data = json!({"spec": {"template": {"metadata": {"annotations": {(objects::REVISION): "r0"}}}}});
+        let kept = read(json!({"metadata": self::meta("a"), "revision": 1, "data": data}));
+        stateful_set(&sts, &[kept], "c").expect("a view")
     };
     let status = |generation: i64, current: &str| json!({"replicas": 3, "observedGeneration": generation, "currentRevision": current, "updateRevision": "b"});
     let settled = sts(status(4, "b"));
@@ -103,6 +105,11 @@ fn a_stateful_set_is_settled_when_its_controller_is() {
     assert_eq!((settled.revision.as_str(), settled.control), ("r1", Control::Nobody));
     assert!(!sts(status(3, "b")).settled);
     assert!(!sts(status(4, "a")).settled);
+    assert_eq!(
+        (sts(status(4, "a")).current.as_deref(), settled.current),
+        (Some("r0"), None),
+        "of those that are kept"
+    );
 }
 
 #[test]

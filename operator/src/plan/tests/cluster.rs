@@ -42,9 +42,14 @@ impl World {
                         map.version.0 += 1;
                     }
                 }
-                Some(_) | None => {
+                before => {
                     let incarnation = process.life.clone();
-                    let state = MemberState::Joining;
+                    // Whoever wanted it empty wants it still, as the cluster has it.
+                    let state = match before.map(|member| member.state) {
+                        Some(MemberState::Draining) => MemberState::Draining,
+                        Some(MemberState::Joining | MemberState::Up | MemberState::Down | MemberState::Removed)
+                        | None => MemberState::Joining,
+                    };
                     let member = MemberView { state, incarnation, zone: String::new(), replicas: 0 };
                     map.members.insert(*node, member);
                     map.version.0 += 1;
@@ -89,7 +94,7 @@ impl World {
 
     fn drained(&self, map: &MapView) -> Option<Change> {
         // The meta group is the first of all groups, and the last that a member leaves.
-        for (name, group) in map.groups.iter().rev() {
+        for (name, group) in map.groups.iter().rev().filter(|(name, group)| self.is_whole(**name, group)) {
             let draining = |voter: &&VoterView| {
                 map.members.get(&voter.node).is_some_and(|member| member.state == MemberState::Draining)
             };
@@ -104,13 +109,22 @@ impl World {
 
     fn balanced(&self, map: &MapView) -> Option<Change> {
         let loads = loads(map);
-        let up = || map.present().filter(|(_, member)| member.state == MemberState::Up).map(|(node, _)| node);
+        let here = |node: NodeId, member: &MemberView| {
+            member.state == MemberState::Up && self.is_alive(node, &member.incarnation)
+        };
+        let up = || map.present().filter(|(node, member)| here(*node, member)).map(|(node, _)| node);
         let load = |node: &NodeId| loads.get(node).copied().unwrap_or(0);
         let (most, least) = (up().max_by_key(load)?, up().min_by_key(load)?);
         let holds = |group: &GroupView, node: NodeId| group.voters.iter().any(|voter| voter.node == node);
         let mut shards = map.groups.iter().filter(|(name, _)| **name != Group::Meta);
-        let (name, _) = shards.find(|(_, group)| holds(group, most) && !holds(group, least))?;
+        let (name, _) = shards
+            .find(|(name, group)| holds(group, most) && !holds(group, least) && self.is_whole(**name, group))?;
         (load(&most) > load(&least) + 1).then_some((*name, Some(most), Some(least)))
+    }
+
+    /// Whether every voter of a shard lives: else it waits for who is silent, and moves nothing.
+    fn is_whole(&self, name: Group, group: &GroupView) -> bool {
+        name == Group::Meta || group.voters.iter().all(|voter| self.is_alive(voter.node, &voter.incarnation))
     }
 
     /// Who gets a replica: the member itself if it is back, else the one with the fewest.

@@ -241,6 +241,18 @@ fn a_silent_node_that_makes_a_majority_is_not_spare() {
 }
 
 #[test]
+fn the_only_replica_is_elsewhere_when_its_pod_goes() {
+    let mut world = World::new(2, 2, 3);
+    world.intent.replication_factor = 1;
+    let (_, end) = world.settle(200);
+    assert!(end.is_some(), "it comes to rest");
+    world.intent.revision = "r2".to_owned();
+    let (done, end) = world.settle(200);
+    assert!(end.is_some() && done.iter().any(|step| step.starts_with("undrain")), "{done:#?}");
+    assert!(!done.iter().any(|step| step.starts_with("reset")), "nothing is lost by a roll: {done:#?}");
+}
+
+#[test]
 fn an_object_that_is_deleted_is_left_alone() {
     let mut world = formed(3);
     world.seen.object.deleting = true;

@@ -98,6 +98,7 @@ impl World {
         self.seen.draw = draw;
         if let Some(sts) = &mut self.seen.sts {
             sts.settled = self.current == sts.revision;
+            sts.current = Some(self.current.clone());
         }
         &self.seen
     }
@@ -304,6 +305,7 @@ pub(crate) fn stateful_set(world: &mut World, replicas: u32) -> StatefulSetView 
         update: intent.update.kind,
         partition: replicas,
         revision: intent.revision.clone(),
+        current: None,
         settled: true,
         claim_bytes: match intent.storage {
             Storage::Memory => None,
