@@ -54,6 +54,8 @@ pub struct Hashes {
     lost: BTreeMap<(Place, GroupId, ReplicaId), Loss>,
     /// Processes whose disk takes nothing any more.
     failed: BTreeSet<Place>,
+    /// Whether a disk has failed; its process may be gone before what it said of it is looked at.
+    any_failed: bool,
 }
 
 impl Hashes {
@@ -84,6 +86,7 @@ impl Hashes {
     /// The disk of a process takes nothing any more.
     pub(super) fn fail(&mut self, place: Place) {
         self.failed.insert(place);
+        self.any_failed = true;
     }
 
     /// Whether a replica can't be counted on any more.
@@ -98,7 +101,7 @@ impl Hashes {
 
     /// Whether anything was damaged.
     pub(super) fn has_damage(&self) -> bool {
-        self.damage.is_some() || !self.lost.is_empty() || !self.failed.is_empty()
+        self.damage.is_some() || !self.lost.is_empty() || self.any_failed
     }
 
     /// The groups that have stopped as they must.
