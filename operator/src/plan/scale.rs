@@ -106,7 +106,7 @@ fn stay(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Dra
     let wanted = |node: NodeId, member: &MemberView| {
         !node.is_beyond(scene.intent.replicas) && !roll::empties(scene, sts, node, member)
     };
-    let back = map.present().find(|(node, member)| member.state == MemberState::Draining && wanted(*node, *member));
+    let back = map.present().find(|(node, member)| member.state == MemberState::Draining && wanted(*node, member));
     let Some((node, _)) = back else { return false };
     draft.progress(Reason::Scaling, format!("node {node} stays after all"));
     draft.act(Action::Undrain { node, expected: map.version });
