@@ -68,7 +68,8 @@ impl Kinds {
             Ok((resource, _)) => Ok(Some(resource)),
             // The group is there, the kind is not.
             Err(kube::Error::Discovery(_)) => Ok(None),
-            Err(kube::Error::Api(status)) if status.is_not_found() => Ok(None),
+            // No such group: that answer is no object of Kubernetes, and has only its code.
+            Err(kube::Error::Api(status)) if status.code == 404 => Ok(None),
             Err(error) => Err(error),
         }
     }

@@ -210,7 +210,7 @@ fn conditions(pass: &Pass<'_>) -> Vec<Condition> {
         kind: "SpecWarned".to_owned(),
         status: !pass.warnings.is_empty(),
         reason: if pass.warnings.is_empty() { "Nothing" } else { "Unusual" }.to_owned(),
-        message: pass.warnings.join("; "),
+        message: if pass.warnings.is_empty() { "nothing is unusual".to_owned() } else { pass.warnings.join("; ") },
     };
     let all = planned.chain([reconciled(pass.outcome), warned]).chain(pass.limits.iter().cloned());
     all.map(|limit| dated(limit, pass.seen)).collect()
@@ -219,7 +219,7 @@ fn conditions(pass: &Pass<'_>) -> Vec<Condition> {
 /// `ReconcileSucceeded`: `Succeeded`, `InvalidSpec` or `Failed`.
 fn reconciled(outcome: &Outcome) -> Limit {
     let (status, reason, message) = match outcome {
-        Outcome::Done => (true, "Succeeded", String::new()),
+        Outcome::Done => (true, "Succeeded", "all that was planned is done".to_owned()),
         Outcome::Refused(problems) => {
             (false, "InvalidSpec", format!("{}; the last accepted spec is in force", problems.join("; ")))
         }

@@ -62,7 +62,7 @@ impl Crema {
                 "shards": 8,
                 "image": IMAGE,
                 "storage": storage,
-                "repair": { "after": "5s" },
+                "repair": { "after": "10s" },
             },
         })
     }

@@ -194,7 +194,9 @@ impl Operator {
         let (mut limits, mut notes) = (Vec::new(), Vec::new());
         for (kind, _, field) in wanted.into_iter().filter(|(_, asked, _)| *asked) {
             match self.hands.kinds.resolve(kind).await {
-                Ok(Some(_)) => limits.push(served(kind, true, String::new())),
+                Ok(Some(_)) => {
+                    limits.push(served(kind, true, format!("this API server knows {field}'s {}", kind.name())))
+                }
                 Ok(None) => {
                     let message = format!("{field} asks for a {}, which this API server does not know", kind.name());
                     limits.push(served(kind, false, message.clone()));

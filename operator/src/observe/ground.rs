@@ -80,8 +80,11 @@ impl Ground {
 }
 
 fn limit(kind: &str, status: bool, what: &str) -> Limit {
-    let (reason, message) =
-        if status { ("Readable", String::new()) } else { ("Forbidden", format!("the operator may not read {what}")) };
+    let (reason, message) = if status {
+        ("Readable", "the operator may read them".to_owned())
+    } else {
+        ("Forbidden", format!("the operator may not read {what}"))
+    };
     Limit { kind: kind.to_owned(), status, reason: reason.to_owned(), message }
 }
 

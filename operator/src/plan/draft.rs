@@ -116,7 +116,7 @@ impl Draft {
             Some(why) => (true, Reason::Settling, format!("waiting for {why}")),
         });
         let degraded = match ailments.first() {
-            None => (false, Reason::Healthy, String::new()),
+            None => (false, Reason::Healthy, "nothing is wrong".to_owned()),
             Some((reason, _)) => {
                 let messages: Vec<&str> = ailments.iter().map(|(_, message)| message.as_str()).collect();
                 (true, *reason, messages.join("; "))
