@@ -32,6 +32,15 @@ const SUFFIXES: [(&str, u128); 14] = [
 ];
 
 impl Amount {
+    /// So many bytes, by the largest binary suffix that says them exactly.
+    #[must_use]
+    pub fn of_bytes(bytes: u64) -> Self {
+        let binary = SUFFIXES.iter().filter(|(suffix, _)| suffix.ends_with('i')).rev();
+        let units = binary.map(|(suffix, unit)| (suffix, u64::try_from(unit / 1_000).unwrap_or(u64::MAX)));
+        let exact = units.into_iter().find(|(_, unit)| bytes >= *unit && bytes.is_multiple_of(*unit));
+        Self(exact.map_or_else(|| bytes.to_string(), |(suffix, unit)| format!("{}{suffix}", bytes / unit)))
+    }
+
     /// In thousandths, rounded up.
     ///
     /// # Errors
@@ -134,6 +143,9 @@ mod tests {
             assert!(Amount::from(wrong).bytes().is_err(), "{wrong}");
         }
         assert_eq!(Amount::from("250m").milli(), Ok(250));
+        for text in ["0", "1", "1025", "3Ki", "1536Mi", "2Gi", "1Ei"] {
+            assert_eq!(Amount::from(text).bytes().map(Amount::of_bytes), Ok(Amount::from(text)));
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! CremaCluster on a real Kubernetes: what users rely on, seen through kubectl and ordinary Redis clients.
 //!
 //! `tests/run kube` starts the control plane and its machines (`harness/run`), and this in the control plane's network, where
-//! pods and services are reached by their addresses. One test at a time, since each fills the machine by itself; each in a
-//! Kubernetes namespace of its own.
+//! pods and services are reached by their addresses. Each is in a Kubernetes namespace of its own, and alone where it takes away
+//! a machine or the operator (`.config/nextest.toml`).
 
 mod crema;
 mod kubectl;

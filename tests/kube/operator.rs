@@ -4,7 +4,10 @@ use std::{fs, path::Path, process::Command};
 
 use serde_json::{Value, json};
 
-use crate::kubectl::{apply, get, kubectl, list, must, wait_for};
+use crate::{
+    kubectl::{apply, get, kubectl, list, must, wait_for},
+    machines,
+};
 
 const NAMESPACE: &str = "crema-system";
 const DEPLOYMENT: &str = "crema-operator";
@@ -14,6 +17,9 @@ const MORTAL: &str = "mortal";
 
 /// Installs it, unless that was done.
 pub(crate) fn ensure() {
+    // Whoever comes first installs it for all: tests are processes.
+    let lock = fs::File::create(machines::folder().join("install")).expect("make a lock");
+    lock.lock().expect("lock");
     if get(&["-n", NAMESPACE, "deployment", DEPLOYMENT]).is_none() {
         install();
     }
@@ -71,7 +77,7 @@ pub(crate) struct Stopped;
 /// Stops it, and waits until no process is left.
 pub(crate) fn stop() -> Stopped {
     must(&["-n", NAMESPACE, "scale", "deployment", DEPLOYMENT, "--replicas=0"]);
-    wait_for(60, "no operator", || pods().is_empty().then_some(()));
+    wait_for(180, "no operator", || pods().is_empty().then_some(()));
     Stopped
 }
 

@@ -38,7 +38,7 @@ fn a_broken_image_stops_at_the_first_pod() {
     crema.patch(&json!({ "image": NO_IMAGE, "update": { "progressDeadline": "20s" } }));
     wait_for(120, "the roll to fail", || {
         let (_, reason, message) = crema.condition("Degraded")?;
-        (reason == "RollFailed" && message.contains("shop-2")).then_some(())
+        (reason == "RollFailed" && message.contains("pod 2 did not come back")).then_some(())
     });
     let images = |crema: &Crema| crema.images().into_iter().map(|(image, _)| image).collect::<Vec<_>>();
     assert_eq!(images(&crema), [IMAGE, IMAGE, NO_IMAGE]);

@@ -35,10 +35,11 @@ pub(super) fn scheduling(spec: &CremaClusterSpec, found: &mut Findings) -> Sched
 pub(super) fn pod(spec: &PodSpec, found: &mut Findings) -> Pod {
     labels("spec.pod.labels", &spec.labels, found);
     annotations("spec.pod.annotations", &spec.annotations, found);
-    let ours = spec.labels.keys().filter(|key| names::is_label_of_ours(key));
-    let ours = ours.chain(spec.annotations.keys().filter(|key| is_ours(key)));
-    for key in ours {
-        found.refuse("spec.pod", format!("{key:?} is the operator's own label or annotation"));
+    for key in spec.labels.keys().filter(|key| names::is_label_of_ours(key)) {
+        found.refuse("spec.pod.labels", format!("{key:?} is the operator's own label"));
+    }
+    for key in spec.annotations.keys().filter(|key| is_ours(key)) {
+        found.refuse("spec.pod.annotations", format!("{key:?} is the operator's own annotation"));
     }
     env(&spec.env, found);
     sidecars(&spec.sidecars, found);

@@ -23,6 +23,8 @@ pub struct Health {
     pub unfit: BTreeMap<ReplicaId, Defect>,
     /// Groups whose preferred leader somebody has asked for lately: the balance is made with the others.
     pub asked: BTreeSet<GroupId>,
+    /// Nodes that somebody has moved leaders away from lately, as before they are stopped: the balance gives them none.
+    pub relieved: BTreeSet<NodeId>,
 }
 
 impl Health {

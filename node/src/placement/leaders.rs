@@ -41,7 +41,9 @@ impl Planner<'_> {
                 None => orphans.push(*group),
             }
             if shard && !self.is_busy(*group) && !self.health.asked.contains(group) {
-                leaders.choices.insert(*group, self.candidates(set));
+                let mut choices = self.candidates(set);
+                choices.retain(|node| !self.health.relieved.contains(node));
+                leaders.choices.insert(*group, choices);
             }
         }
         for group in orphans.into_iter().filter(|group| !self.is_busy(*group)) {

@@ -1,6 +1,6 @@
 //! Volume claims: larger, owned or not, or gone.
 
-use crema_crds::{GROUP, KIND, VERSION};
+use crema_crds::{Amount, GROUP, KIND, VERSION};
 use k8s_openapi::{api::core::v1::PersistentVolumeClaim, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use kube::Api;
 use serde_json::json;
@@ -10,7 +10,7 @@ use crate::{model::Live, objects::Identity};
 
 /// Asks for a larger volume. The API server refuses it where the class allows none.
 pub(super) async fn grow(hands: &Hands, ground: Ground<'_>, claim: &Live, bytes: u64) -> Result<(), ApplyError> {
-    let requests = json!({ "resources": { "requests": { "storage": bytes.to_string() } } });
+    let requests = json!({ "resources": { "requests": { "storage": Amount::of_bytes(bytes) } } });
     let patch = json!({ "metadata": bound_to(claim), "spec": requests });
     let patched = merge(&api(hands, ground), &claim.name, &patch).await;
     patched.map(drop).map_err(|source| ApplyError::kube(format!("grow claim {}", claim.name), source))

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crema_crds::spec::Eviction;
+use crema_crds::{Amount, spec::Eviction};
 
 use crate::model::{ClusterUid, Formation, Group, Incarnation, Live, MapVersion, Memory, NodeId, Step};
 
@@ -276,7 +276,9 @@ impl fmt::Display for Action {
             Self::DeletePod { pod, at_once } => {
                 write!(f, "delete pod {}{}", pod.name, if *at_once { " at once" } else { "" })
             }
-            Self::GrowClaim { claim, bytes } => write!(f, "grow claim {} to {bytes}", claim.name),
+            Self::GrowClaim { claim, bytes } => {
+                write!(f, "grow claim {} to {}", claim.name, Amount::of_bytes(*bytes))
+            }
             Self::OwnClaim { claim, owned: true } => write!(f, "own claim {}", claim.name),
             Self::OwnClaim { claim, owned: false } => write!(f, "disown claim {}", claim.name),
             Self::DeleteClaim { claim } => write!(f, "delete claim {}", claim.name),

@@ -3,7 +3,7 @@
 //! There is one mechanism on all versions of Kubernetes: a claim that is to go with the cluster has the CremaCluster for an
 //! owner, a claim that is to stay has none.
 
-use crema_crds::spec::UpdateKind;
+use crema_crds::{Amount, spec::UpdateKind};
 
 use super::{Action, Draft, Reason, Scene, Severity};
 use crate::model::{ClaimView, MapView, MemberState, StatefulSetView, Storage};
@@ -36,12 +36,13 @@ pub(super) fn scaled(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dr
 /// Larger volumes: the claims first, then a StatefulSet whose template asks for as much.
 pub(super) fn growth(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft: &mut Draft) {
     let Storage::Disk { bytes, .. } = scene.intent.storage else { return };
+    let size = Amount::of_bytes(bytes);
     let replicas = sts.replicas;
     let claims = || scene.seen.claims.iter().filter(move |claim| claim.ordinal.0 < replicas && !claim.terminating);
     let (growable, fixed): (Vec<_>, Vec<_>) =
         claims().filter(|claim| claim.requested_bytes < bytes).partition(|claim| claim.growable);
     for claim in &growable {
-        draft.note(Severity::Normal, Reason::Growing, format!("claim {} grows to {bytes} bytes", claim.live.name));
+        draft.note(Severity::Normal, Reason::Growing, format!("claim {} grows to {size}", claim.live.name));
         draft.act(Action::GrowClaim { claim: claim.live.clone(), bytes });
     }
     if !fixed.is_empty() {
@@ -56,7 +57,7 @@ pub(super) fn growth(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, dr
     }
     let small = sts.claim_bytes.is_some_and(|template| template < bytes);
     if small && growable.is_empty() && is_quiet(scene, sts, map, draft) {
-        let message = format!("the StatefulSet is made anew, around its pods: new claims have {bytes} bytes");
+        let message = format!("the StatefulSet is made anew, around its pods: new claims have {size}");
         draft.progress(Reason::Growing, message.clone());
         draft.disrupt(Action::OrphanStatefulSet { sts: sts.live.clone() }, Reason::Growing, message);
     }

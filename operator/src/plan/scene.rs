@@ -157,7 +157,9 @@ impl<'a> Scene<'a> {
             return false;
         }
         let member = map.members.get(&node);
-        let superseded = member.is_some_and(|member| !takes_part(member.state) || member.incarnation != *life);
+        // Down says only that it was silent for long: it may be back with all it had.
+        let superseded =
+            member.is_some_and(|member| member.state == MemberState::Removed || member.incarnation != *life);
         reports.is_some() || superseded || self.is_lost(node)
     }
 

@@ -12,7 +12,7 @@ use super::{Node, admit::Admission, batch::Ticket, conf::conf_from_wire, meta::C
 use crate::{
     cluster::{
         command::{self, MetaCommand, Refused},
-        map::{ClusterMap, Member, MemberState, Migration, Phase},
+        map::{ClusterMap, Member, MemberState, Migration, Phase, ReplicaAt, ReplicaSet},
         progress,
     },
     faults::{Fault, Faults},
@@ -70,6 +70,8 @@ pub(super) struct Governor {
     pub(super) told: BTreeMap<NodeId, (u64, u64)>,
     /// Until which tick a preferred leader that was asked for is left alone.
     asked: BTreeMap<GroupId, u64>,
+    /// Until which tick a node that leaders were moved away from gets none to level the nodes.
+    relieved: BTreeMap<NodeId, u64>,
 }
 
 impl Governor {
@@ -85,12 +87,25 @@ impl Governor {
             planned_tick: tick,
             told: BTreeMap::new(),
             asked: BTreeMap::new(),
+            relieved: BTreeMap::new(),
         }
     }
 
     /// Something has changed that a plan depends on.
     pub(super) fn stir(&mut self) {
         self.is_stirred = true;
+    }
+
+    /// Somebody wants this replica to lead: the balance leaves it alone, and gives nothing to the node that is relieved.
+    fn heed(&mut self, group: GroupId, set: &ReplicaSet, wanted: ReplicaId, until: u64) {
+        self.asked.insert(group, until);
+        let at = |wanted: &ReplicaAt| wanted.node;
+        let to = set.voters().find(|voter| voter.replica == wanted).map(at);
+        let from = set.replicas.first().map(at).filter(|from| Some(*from) != to && group != GroupId::META);
+        self.relieved.extend(from.map(|from| (from, until)));
+        if let Some(to) = to {
+            self.relieved.remove(&to);
+        }
     }
 
     /// A map did not leave: it is sent again.
@@ -278,10 +293,10 @@ impl<S: EntryStore> Node<S> {
         {
             return self.out.governed(Some(ticket), Err(error));
         }
-        if let (MetaCommand::Prefer { group, .. }, Some(governor)) = (&command, &mut self.governor)
-            && self.map.groups.contains_key(group)
+        if let (MetaCommand::Prefer { group, replica }, Some(governor)) = (&command, &mut self.governor)
+            && let Some(set) = self.map.groups.get(group)
         {
-            governor.asked.insert(*group, self.tick + ASKED_TICKS);
+            governor.heed(*group, set, *replica, self.tick + ASKED_TICKS);
         }
         self.submit_change(Change { asker: Some(ticket), command, expected_version, deadline_ms });
     }
@@ -363,6 +378,8 @@ impl<S: EntryStore> Node<S> {
         governor.follow_members(&self.map, self.tick);
         governor.asked.retain(|_, until| *until > self.tick);
         governor.governing.health.asked = governor.asked.keys().copied().collect();
+        governor.relieved.retain(|_, until| *until > self.tick);
+        governor.governing.health.relieved = governor.relieved.keys().copied().collect();
         let Governor { signs, governing, since_tick, is_listening, .. } = governor;
         let mut complete = true;
         for (node, sign) in signs {

@@ -321,4 +321,8 @@ fn a_leader_that_was_asked_for_is_left_alone() {
     health.asked.insert(group);
     let others = moved(&health);
     assert!(!others.is_empty() && !others.contains(&group), "{others:?}");
+    // The node that it was taken from gets no other for it.
+    let from = world.map.groups[&group].replicas[1].node;
+    health.relieved.insert(from);
+    assert_eq!(moved(&health), []);
 }
