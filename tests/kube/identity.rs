@@ -24,16 +24,21 @@ fn recreated_over_its_volumes() {
 
 #[test]
 fn status_wiped() {
-    for (namespace, storage) in [("wiped-memory", Storage::Memory), ("wiped-disk", RETAINED)] {
+    let storages = [("wiped-memory", Storage::Memory), ("wiped-disk", RETAINED)];
+    let all = storages.map(|(namespace, storage)| {
         let crema = Crema::start(namespace, storage);
-        let id = crema.id();
-        let load = crema.load();
-        let stopped = operator::stop();
+        let (id, load) = (crema.id(), crema.load());
+        (crema, id, load)
+    });
+    let stopped = operator::stop();
+    for (crema, ..) in &all {
         crema.wipe_status();
         assert_eq!(crema.id(), "", "the status is still there");
-        drop(stopped);
+    }
+    drop(stopped);
+    for (crema, id, load) in all {
         crema.wait_well(3);
         assert_eq!(crema.id(), id, "another cluster was formed");
-        crema.judge_without_failures(load, namespace);
+        crema.judge_without_failures(load, &crema.namespace.name);
     }
 }

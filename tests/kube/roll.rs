@@ -35,8 +35,8 @@ fn on_disk() {
 fn a_broken_image_stops_at_the_first_pod() {
     let crema = Crema::start("roll-broken", DISK);
     let load = crema.load();
-    crema.patch(&json!({ "image": NO_IMAGE, "update": { "progressDeadline": "20s" } }));
-    wait_for(120, "the roll to fail", || {
+    crema.patch(&json!({ "image": NO_IMAGE, "update": { "progressDeadline": "60s" } }));
+    wait_for(240, "the roll to fail", || {
         let (_, reason, message) = crema.condition("Degraded")?;
         (reason == "RollFailed" && message.contains("pod 2 did not come back")).then_some(())
     });

@@ -125,9 +125,12 @@ fn what_users_add_must_not_be_the_operators_own() {
     for (pod, say) in [
         (
             json!({ "labels": { "app.kubernetes.io/name": "x" } }),
-            "spec.pod: \"app.kubernetes.io/name\" is the operator's",
+            "spec.pod.labels: \"app.kubernetes.io/name\" is the operator's own",
         ),
-        (json!({ "annotations": { "crema.io/zone": "x" } }), "spec.pod: \"crema.io/zone\" is the operator's own"),
+        (
+            json!({ "annotations": { "crema.io/zone": "x" } }),
+            "spec.pod.annotations: \"crema.io/zone\" is the operator's own",
+        ),
         (json!({ "labels": { "a": "b c" } }), "spec.pod.labels: \"a\": \"b c\" is no label"),
         (
             json!({ "env": [{ "name": "CREMA_NODE_ID" }] }),

@@ -96,6 +96,7 @@ pub(crate) fn healthy(map: &ClusterMap) -> Governing {
     let health = Health {
         held_back: BTreeSet::new(),
         asked: BTreeSet::new(),
+        relieved: BTreeSet::new(),
         unfit: BTreeMap::new(),
         nodes: map.members.keys().map(|id| (*id, node)).collect(),
         groups: map.groups.iter().map(|(id, set)| (*id, group(set))).collect(),

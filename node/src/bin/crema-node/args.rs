@@ -13,13 +13,13 @@ use crema::{
 };
 
 mod parse;
-mod raft;
 mod storage;
+mod timings;
 
 use self::parse::{address, discovery, duration, log_filter, member, node_id, socket};
 pub(crate) use self::{
-    raft::RaftFlags,
     storage::{StorageFlags, StorageKind},
+    timings::RaftFlags,
 };
 
 /// Flags of `start`.
