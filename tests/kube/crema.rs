@@ -173,10 +173,6 @@ impl Crema {
 
     /// How many pods are ready.
     pub(crate) fn ready(&self) -> usize {
-        let is_ready = |pod: &Value| {
-            let all = pod["status"]["conditions"].as_array();
-            all.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
-        };
         self.pods().iter().filter(|pod| is_ready(pod)).count()
     }
 
@@ -203,7 +199,7 @@ impl Crema {
     pub(crate) fn judge(&self, load: Load, name: &str) -> Told {
         load.wait_answers(20);
         let address = |pod: &Value| format!("{}:6379", pod["status"]["podIP"].as_str()?).parse().ok();
-        let nodes: Vec<SocketAddr> = self.pods().iter().filter_map(address).collect();
+        let nodes: Vec<SocketAddr> = self.pods().iter().filter(|pod| is_ready(pod)).filter_map(address).collect();
         assert!(!nodes.is_empty(), "no pod has an address");
         let told = load.finish(&nodes);
         told.judge(name);
@@ -233,4 +229,10 @@ impl Crema {
             &object,
         );
     }
+}
+
+/// Whether a pod, or another object with conditions, is ready.
+pub(crate) fn is_ready(object: &Value) -> bool {
+    let all = object["status"]["conditions"].as_array();
+    all.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
 }

@@ -6,7 +6,10 @@ use std::{
     process::Command,
 };
 
-use crate::kubectl::{get, kubectl, wait_for};
+use crate::{
+    crema::is_ready,
+    kubectl::{get, kubectl, wait_for},
+};
 
 /// A machine without power; it has it again when this is dropped, so that the next test has them all.
 pub(crate) struct Lost {
@@ -19,7 +22,9 @@ pub(crate) fn lose(name: &str) -> Lost {
     let process = fs::read_to_string(folder().join("pids").join(name)).expect("the process of the machine");
     let status = Command::new("kill").args(["-KILL", process.trim()]).status().expect("kill");
     assert!(status.success(), "no machine {name} to lose: {status}");
-    wait_for(60, &format!("{name} to be missed"), || (!is_ready(name)).then_some(()));
+    wait_for(60, &format!("{name} to be missed"), || {
+        (!is_ready(&get(&["node", name]).unwrap_or_default())).then_some(())
+    });
     lost
 }
 
@@ -43,12 +48,6 @@ impl Drop for Lost {
         }
         kubectl(&["uncordon", &self.name]).unwrap_or_default();
     }
-}
-
-fn is_ready(name: &str) -> bool {
-    let node = get(&["node", name]).unwrap_or_default();
-    let all = node["status"]["conditions"].as_array();
-    all.is_some_and(|all| all.iter().any(|one| one["type"] == "Ready" && one["status"] == "True"))
 }
 
 /// The folder of this run of Kubernetes.

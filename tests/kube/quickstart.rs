@@ -72,8 +72,9 @@ fn every_command_works() {
         println!("$ {command}");
         // "Let this run in another terminal."
         if command.starts_with("kubectl port-forward ") {
-            // Without `exec` the shell would be killed, and what it started go on.
-            background.push(Background(shell(&format!("exec {command}")).spawn().expect("a shell")));
+            // Without `exec`, and with `&`, the shell would be killed, and what it started go on.
+            let command = format!("exec {}", command.trim_end_matches('&'));
+            background.push(Background(shell(&command).spawn().expect("a shell")));
             continue;
         }
         // What a person would try again: a port that is about to be forwarded, an object that is about to be there.

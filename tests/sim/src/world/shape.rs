@@ -8,7 +8,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use crema::{
     cluster::{
         command::{Incoming, MetaCommand},
-        map::{ClusterMap, MemberState, Reason, SharedSettings},
+        map::{ClusterMap, MemberState, Migration, Reason, SharedSettings},
     },
     multiraft::{
         govern::GovernError,
@@ -273,6 +273,10 @@ impl World<'_> {
             0 => conf.voters.len(),
             outgoing => outgoing.min(conf.voters.len()),
         };
+        // One that is to go without another in its place may be gone before anybody is missed.
+        let shrinks = |move_: &Migration| move_.incoming.is_none() && move_.outgoing.is_some();
+        let least =
+            least.min(conf.voters.len().saturating_sub(usize::from(map.migration_of(group).is_some_and(shrinks))));
         members.difference(&living).count() <= least.saturating_sub(1) / 2
     }
 
