@@ -1,7 +1,7 @@
 //! What a pass tells: the status of the object, from what was seen, planned and done. Pure.
 //!
 //! The controller calls [`status`] at the end of a pass and [`difference`] to know whether, and how soon, to write it. The
-//! status is for people and autoscalers; but for [`Memory`](crate::model::Memory) the operator reads nothing of it.
+//! status is for people and autoscalers; but for [`Memory`] the operator reads nothing of it.
 
 use std::collections::BTreeSet;
 
