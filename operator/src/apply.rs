@@ -44,7 +44,7 @@ pub struct Hands {
     /// Whether this process may act at all.
     pub guard: Guard,
     /// Where a test has it die.
-    pub fault: Option<FaultPoint>,
+    pub faults: Vec<FaultPoint>,
     /// Steps are counted.
     pub metrics: Metrics,
 }
@@ -128,7 +128,7 @@ impl Hands {
     pub async fn apply(&self, ground: Ground<'_>, action: &Action) -> Result<Applied, ApplyError> {
         let name = action_name(action);
         self.may_act()?;
-        self.reach("before", name);
+        self.reach("before", name, &ground.identity.namespace);
         let done = match timeout(LIMIT, self.step(ground, action)).await {
             Ok(done) => done,
             Err(_) => Err(ApplyError::Slow(LIMIT)),
@@ -140,7 +140,7 @@ impl Hands {
             Err(error) => tracing::warn!(cluster, namespace, %action, error = chain(error), "not done"),
         }
         if done.is_ok() {
-            self.reach("after", name);
+            self.reach("after", name, &ground.identity.namespace);
         }
         done
     }
@@ -221,11 +221,12 @@ impl Hands {
         status: &CremaClusterStatus,
     ) -> Result<String, ApplyError> {
         self.may_act()?;
-        self.reach("before", "write-status");
+        let namespace = &subject.view.namespace;
+        self.reach("before", "write-status", namespace);
         let written = self.put_status(subject, resource_version, status).await;
         self.metrics.acted("write-status", written.is_ok());
         if written.is_ok() {
-            self.reach("after", "write-status");
+            self.reach("after", "write-status", namespace);
         }
         written
     }
@@ -250,9 +251,9 @@ impl Hands {
         if self.guard.holds() { Ok(()) } else { Err(ApplyError::NotLeading) }
     }
 
-    fn reach(&self, moment: &str, step: &str) {
-        if let Some(fault) = &self.fault {
-            fault.reach(moment, step);
+    fn reach(&self, moment: &str, step: &str, namespace: &str) {
+        for fault in &self.faults {
+            fault.reach(moment, step, namespace);
         }
     }
 }
@@ -286,9 +287,35 @@ fn unless_gone<T>(result: Result<T, kube::Error>, what: impl FnOnce() -> String)
     }
 }
 
+/// Every step, by its name in metrics and fault points.
+pub const STEPS: [&str; 23] = [
+    "apply-objects",
+    "create-stateful-set",
+    "apply-template",
+    "patch-replicas",
+    "patch-partition",
+    "orphan-stateful-set",
+    "remember",
+    "init",
+    "drain",
+    "undrain",
+    "remove",
+    "mark-down",
+    "transfer-leaders",
+    "reset-shards",
+    "update-settings",
+    "pause-migrations",
+    "resume-migrations",
+    "delete-pod",
+    "grow-claim",
+    "own-claim",
+    "delete-claim",
+    "delete-config",
+    "write-status",
+];
+
 /// The name of a step in metrics and fault points.
-#[must_use]
-pub fn action_name(action: &Action) -> &'static str {
+fn action_name(action: &Action) -> &'static str {
     match action {
         Action::ApplyObjects { .. } => "apply-objects",
         Action::CreateStatefulSet { .. } => "create-stateful-set",

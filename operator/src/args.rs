@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use clap::{Parser, ValueEnum};
+use crema_operator::fault::FaultPoint;
 use tracing_subscriber::EnvFilter;
 
 /// Turns CremaCluster objects into running clusters.
@@ -45,10 +46,10 @@ pub(crate) struct Args {
     /// How the log is written.
     #[arg(long, value_enum, default_value_t = LogFormat::Json, env = "CREMA_OPERATOR_LOG_FORMAT")]
     pub(crate) log_format: LogFormat,
-    /// For tests: the process kills itself when it comes to this point for the given time, as `before-init` or
-    /// `after-init:2`.
-    #[arg(long, hide = true, value_parser = crema_operator::fault::FaultPoint::parse, env = "CREMA_OPERATOR_FAULT")]
-    pub(crate) fault: Option<crema_operator::fault::FaultPoint>,
+    /// For tests: the process kills itself at the first of these points that it comes to, such as `before-init`,
+    /// `after-init:2` for the second time, or `after-init@NAMESPACE` for the clusters of one namespace.
+    #[arg(long, hide = true, value_delimiter = ',', value_parser = FaultPoint::parse, env = "CREMA_OPERATOR_FAULTS")]
+    pub(crate) faults: Vec<FaultPoint>,
 }
 
 /// A form of the log.
@@ -156,7 +157,7 @@ mod tests {
             "--watch-namespaces Shop",
             "--watch-namespaces a_b",
             "--namespace -a",
-            "--fault",
+            "--faults",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

@@ -45,7 +45,7 @@ pub struct ControllerConfig {
     /// A cluster is looked at that often though nothing seems to have changed.
     pub resync: Duration,
     /// Where a test has the process die.
-    pub fault: Option<FaultPoint>,
+    pub faults: Vec<FaultPoint>,
 }
 
 /// Looks after all clusters until `stop` resolves, or until the watches fail for good.

@@ -88,7 +88,7 @@ async fn lead(
         identity,
         concurrency: args.concurrency,
         resync: args.resync,
-        fault: args.fault.clone(),
+        faults: args.faults.clone(),
     };
     let guard = leadership.guard();
     let lost = tokio::select! {

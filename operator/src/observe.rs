@@ -167,11 +167,11 @@ fn referred(raw: &Raw, pods: &[PodView]) -> BTreeSet<String> {
     pods.iter().filter_map(|pod| pod.config.clone()).chain(template).chain(revisions).collect()
 }
 
-/// Where a pod's node is to be asked. Only a process that runs can answer; whoever waits for another gets no answer.
+/// Where a pod's node is to be asked. One that has ended may run again, and Kubernetes may have yet to hear of it.
 fn door(view: &PodView, pod: &Pod) -> Option<Door> {
     let runs = match view.state {
-        PodState::Starting | PodState::Ready | PodState::Terminating => true,
-        PodState::Pending(_) | PodState::Stopped(_) => false,
+        PodState::Starting | PodState::Ready | PodState::Terminating | PodState::Stopped(_) => true,
+        PodState::Pending(_) => false,
     };
     let ours = match view.control {
         Control::Ours | Control::Nobody => true,

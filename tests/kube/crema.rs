@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 use crema_tests::load::{Load, Told};
 use serde_json::{Value, json};
 
-use crate::kubectl::{self, Namespace, apply, get, kubectl, list, must, wait_for};
+use crate::{
+    kubectl::{self, Namespace, apply, get, kubectl, list, must, wait_for},
+    machines::{DOOMED, Doomed},
+};
 
 /// The image that clusters start with.
 pub(crate) const IMAGE: &str = "ghcr.io/crema-cache/crema-node:0.1.0";
@@ -33,9 +36,25 @@ pub(crate) struct Crema {
 impl Crema {
     /// Makes the namespace and a cluster of three, and waits until it is well.
     pub(crate) fn start(namespace: &str, storage: Storage) -> Self {
+        Self::start_with(namespace, storage, &Value::Null)
+    }
+
+    /// The same with one pod on the machine that is to be lost; and that pod's number.
+    pub(crate) fn start_doomed(namespace: &str, storage: Storage, machine: &Doomed) -> (Self, u32) {
+        let crema = Self::start_with(namespace, storage, &machine.spec());
+        let there = |ordinal: &u32| crema.machine_of(*ordinal).as_deref() == Some(DOOMED);
+        let ordinal = (0..3).find(there).expect("a pod on the machine that it prefers");
+        (crema, ordinal)
+    }
+
+    fn start_with(namespace: &str, storage: Storage, more: &Value) -> Self {
         crate::operator::ensure();
         let crema = Self { namespace: Namespace::new(namespace) };
-        crema.create(storage);
+        let mut object = crema.object(storage);
+        if let (Some(spec), Some(more)) = (object["spec"].as_object_mut(), more.as_object()) {
+            spec.extend(more.clone());
+        }
+        apply(&object).unwrap_or_else(|error| panic!("create the cluster: {error}"));
         crema.wait_well(3);
         crema
     }
@@ -117,7 +136,9 @@ impl Crema {
 
     /// The object; `null` when there is none.
     pub(crate) fn look(&self) -> Value {
-        self.get(&[KIND, NAME]).unwrap_or_default()
+        let namespace = &self.namespace.name;
+        kubectl::look(&format!("/apis/crema.io/v1alpha1/namespaces/{namespace}/cremaclusters/{NAME}"))
+            .unwrap_or_default()
     }
 
     /// A condition: its status, reason and message.
@@ -136,7 +157,7 @@ impl Crema {
 
     /// Waits until so many nodes hold every shard and nothing is left to be done.
     pub(crate) fn wait_well(&self, nodes: usize) {
-        wait_for(240, &format!("{nodes} nodes that are well"), || self.is_well(nodes).then_some(()));
+        wait_for(&format!("{nodes} nodes that are well"), || self.is_well(nodes).then_some(()));
     }
 
     /// Whether status says of the present spec: so many nodes, every shard whole, nothing moves, nothing to wait for.
@@ -161,7 +182,9 @@ impl Crema {
 
     /// The pods, by ordinal.
     pub(crate) fn pods(&self) -> Vec<Value> {
-        self.list(&["pods", "--selector=app.kubernetes.io/component=cache"])
+        let namespace = &self.namespace.name;
+        let selector = "labelSelector=app.kubernetes.io%2Fcomponent%3Dcache";
+        kubectl::look_at_all(&format!("/api/v1/namespaces/{namespace}/pods?{selector}"))
     }
 
     /// The image and the uid of each pod.
@@ -178,7 +201,8 @@ impl Crema {
 
     /// The machine that a pod is on.
     pub(crate) fn machine_of(&self, ordinal: u32) -> Option<String> {
-        let pod = self.get(&["pod", &format!("{NAME}-{ordinal}")])?;
+        let namespace = &self.namespace.name;
+        let pod = kubectl::look(&format!("/api/v1/namespaces/{namespace}/pods/{NAME}-{ordinal}"))?;
         pod["spec"]["nodeName"].as_str().map(str::to_owned)
     }
 
@@ -190,7 +214,7 @@ impl Crema {
 
     /// Clients that load the service.
     pub(crate) fn load(&self) -> Load {
-        let load = Load::start(vec![self.service()], 16);
+        let load = Load::gentle(vec![self.service()], 16);
         load.wait_answers(20);
         load
     }

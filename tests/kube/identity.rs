@@ -15,7 +15,7 @@ fn recreated_over_its_volumes() {
     let redis = RedisPod::start(&crema.namespace.name);
     assert_eq!(redis.cli(NAME, &["SET", "kept", "yes"]).as_deref(), Ok("OK"));
     crema.delete();
-    wait_for(120, "the pods to end", || crema.pods().is_empty().then_some(()));
+    wait_for("the pods to end", || crema.pods().is_empty().then_some(()));
     crema.create(RETAINED);
     crema.wait_well(3);
     assert_eq!(crema.id(), id, "another cluster was formed");

@@ -22,12 +22,13 @@ fn versions(crema: &Crema) -> BTreeMap<String, String> {
 #[test]
 fn an_unchanged_cluster_is_not_written() {
     let crema = Crema::start("idle", Storage::Disk { when_deleted: "Delete" });
+    let turn = operator::turn();
     // What has just settled may still be told.
     std::thread::sleep(std::time::Duration::from_secs(10));
     let before = versions(&crema);
     assert!(before.len() > 10, "{before:?}");
     // A replica that has seen nothing yet, and then passes because time goes by: every 5 s.
-    operator::restart();
+    operator::restart(&turn);
     std::thread::sleep(std::time::Duration::from_secs(15));
     assert_eq!(versions(&crema), before);
 }
@@ -37,7 +38,7 @@ fn a_namespace_goes_without_the_operator() {
     let crema = Crema::start("orphan", Storage::Disk { when_deleted: "Retain" });
     let stopped = operator::stop();
     kubectl(&["delete", "namespace", &crema.namespace.name, "--wait=false"]).expect("a deletion");
-    wait_for(180, "the namespace to be gone", || {
+    wait_for("the namespace to be gone", || {
         crate::kubectl::get(&["namespace", &crema.namespace.name]).is_none().then_some(())
     });
     drop(stopped);

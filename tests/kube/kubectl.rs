@@ -1,12 +1,15 @@
-//! kubectl, as a person types it: every question and every change goes through it.
+//! kubectl, as a person types it; and its proxy, for what is asked again and again.
 
 use std::{
+    env,
     io::Write as _,
+    net::{Ipv4Addr, SocketAddr},
     process::{Command, Output, Stdio},
     thread,
     time::{Duration, Instant},
 };
 
+use crema_tests::http;
 use serde_json::{Value, json};
 
 /// Runs kubectl to its end.
@@ -51,6 +54,21 @@ pub(crate) fn list(args: &[&str]) -> Vec<Value> {
     get(args).and_then(|list| list["items"].as_array().cloned()).unwrap_or_default()
 }
 
+/// What the API has at a path, by `kubectl proxy`; `None` when there is no such object.
+pub(crate) fn look(path: &str) -> Option<Value> {
+    let port = env::var("API_PROXY_PORT").expect("API_PROXY_PORT: these tests are run by `tests/run kube`");
+    let proxy = SocketAddr::from((Ipv4Addr::LOCALHOST, port.parse().expect("a port")));
+    // A control plane that is busy may take its time.
+    let ask = || http::get(proxy, path).ok().filter(|(status, _)| matches!(status, 200 | 404));
+    let (status, body) = wait_for_quietly(path, ask);
+    (status == 200).then(|| serde_json::from_str(&body).expect("JSON from the API"))
+}
+
+/// The items of a list at a path, ascending by name.
+pub(crate) fn look_at_all(path: &str) -> Vec<Value> {
+    look(path).and_then(|list| list["items"].as_array().cloned()).unwrap_or_default()
+}
+
 /// Applies an object; what the API server has against it, when it has.
 pub(crate) fn apply(object: &Value) -> Result<String, String> {
     told(&run(&["apply", "-f", "-"], Some(&object.to_string())))
@@ -62,16 +80,25 @@ pub(crate) fn replace_raw(path: &str, object: &Value) {
     told(&output).unwrap_or_else(|error| panic!("put {path}: {error}"));
 }
 
-/// Asks until there is an answer, for so long at most.
-pub(crate) fn wait_for<T>(seconds: u64, what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let (started, limit) = (Instant::now(), Duration::from_secs(seconds));
+/// How long anything may take: other tests kill the operator meanwhile, and fill the machine.
+const PATIENCE: Duration = Duration::from_secs(400);
+
+/// Asks until there is an answer.
+pub(crate) fn wait_for<T>(what: &str, ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
+    let answer = wait_for_quietly(what, ask);
+    println!("{:>6.1} s  {what}", started.elapsed().as_secs_f64());
+    answer
+}
+
+fn wait_for_quietly<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
+    let started = Instant::now();
     loop {
         if let Some(answer) = ask() {
-            println!("{:>6.1} s  {what}", started.elapsed().as_secs_f64());
             return answer;
         }
-        assert!(started.elapsed() < limit, "waited {limit:?} for {what}");
-        thread::sleep(Duration::from_millis(250));
+        assert!(started.elapsed() < PATIENCE, "waited {PATIENCE:?} for {what}");
+        thread::sleep(Duration::from_secs(1));
     }
 }
 

@@ -27,8 +27,8 @@ fn use_and_delete(namespace: &str, storage: Storage, claims_after: usize) {
     }
     crema.must(&["delete", "pod", "redis"]);
     crema.delete();
-    wait_for(120, "nothing but claims to be left", || (left(&crema) == 0).then_some(()));
-    wait_for(60, &format!("{claims_after} claims to be left"), || (claims(&crema) == claims_after).then_some(()));
+    wait_for("nothing but claims to be left", || (left(&crema) == 0).then_some(()));
+    wait_for(&format!("{claims_after} claims to be left"), || (claims(&crema) == claims_after).then_some(()));
 }
 
 #[test]

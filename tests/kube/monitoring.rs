@@ -29,7 +29,8 @@ fn prometheus_reads_all_of_it() {
     let load = crema.load();
     let ip = |pod: &Value| pod["status"]["podIP"].as_str().map(str::to_owned);
     let nodes = crema.pods().iter().filter_map(ip).map(|ip| format!("{ip}:9090")).collect::<Vec<_>>();
-    let operators = operator::pods().iter().filter_map(ip).map(|ip| format!("{ip}:8080")).collect::<Vec<_>>();
+    let turn = operator::turn();
+    let operators = operator::running().iter().filter_map(ip).map(|ip| format!("{ip}:8080")).collect::<Vec<_>>();
     let jobs: String = [("nodes", &nodes), ("operators", &operators)]
         .map(|(job, targets)| format!("- {{job_name: {job}, static_configs: [{{targets: {targets:?}}}]}}\n"))
         .concat();
@@ -45,9 +46,10 @@ fn prometheus_reads_all_of_it() {
     ];
     let _prometheus = Process::start_system("prometheus", &arguments, &folder.join("log"));
     let all = (nodes.len() + operators.len()) as f64;
-    wait_for(60, "Prometheus to read all of them", || {
+    wait_for("Prometheus to read all of them", || {
         (ask("count(up == 1)")? == [all] && ask("sum(rate(raft_proposals_total[5s])) > 0")?.len() == 1).then_some(())
     });
     assert_eq!(ask("sum(crema_operator_leading)").as_deref(), Some([1.0].as_slice()), "one operator leads");
+    drop(turn);
     crema.judge_without_failures(load, "monitoring");
 }

@@ -1,29 +1,28 @@
 //! The operator of all tests: installed from the chart once, stopped and killed by some.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path, process::Command, thread};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::{
-    kubectl::{apply, get, kubectl, list, must, wait_for},
+    kubectl::{get, kubectl, look_at_all, must, wait_for},
     machines,
 };
 
-const NAMESPACE: &str = "crema-system";
-const DEPLOYMENT: &str = "crema-operator";
+pub(crate) const NAMESPACE: &str = "crema-system";
+pub(crate) const DEPLOYMENT: &str = "crema-operator";
 const VALUES: &str = "resync=5s,lease.duration=4s,lease.renewDeadline=3s,lease.retry=1s";
-/// The pod of an operator that is to die.
-const MORTAL: &str = "mortal";
 
-/// Installs it, unless that was done.
+/// Installs it, unless that was done; waits while a test wants it to be absent.
 pub(crate) fn ensure() {
-    // Whoever comes first installs it for all: tests are processes.
-    let lock = fs::File::create(machines::folder().join("install")).expect("make a lock");
-    lock.lock().expect("lock");
+    install_unless_there(&machines::lock("operator"));
+}
+
+/// Whoever comes first installs it for all.
+fn install_unless_there(_lock: &fs::File) {
     if get(&["-n", NAMESPACE, "deployment", DEPLOYMENT]).is_none() {
         install();
     }
-    start();
 }
 
 /// What a platform engineer types, with a lease that is taken over soon.
@@ -32,7 +31,7 @@ fn install() {
 }
 
 /// Another version of it, as far as that matters: with this value changed.
-pub(crate) fn upgrade(value: &str) {
+pub(crate) fn upgrade(_: &Turn, value: &str) {
     helm("upgrade", &["--set", &format!("{VALUES},{value}")]);
 }
 
@@ -49,72 +48,87 @@ fn helm(verb: &str, more: &[&str]) {
     assert!(output.status.success(), "helm {verb}: {}", String::from_utf8_lossy(&output.stderr));
 }
 
+/// It is uninstalled, and nobody installs it, until this is dropped.
+pub(crate) struct Absent {
+    lock: fs::File,
+    _turn: Turn,
+}
+
 /// Uninstalls it, if it is there; what it looks after stays.
-pub(crate) fn remove() {
+pub(crate) fn remove() -> Absent {
+    let turn = turn();
+    let absent = Absent { lock: machines::lock("operator"), _turn: turn };
+    uninstall().unwrap_or_else(|error| panic!("helm uninstall: {error}"));
+    absent
+}
+
+fn uninstall() -> Result<(), String> {
     let output = Command::new("helm")
         .args(["uninstall", "crema", "--namespace", NAMESPACE, "--ignore-not-found", "--wait"])
         .output()
         .expect("start helm");
-    assert!(output.status.success(), "helm uninstall: {}", String::from_utf8_lossy(&output.stderr));
     kubectl(&["delete", "namespace", NAMESPACE, "--ignore-not-found"]).unwrap_or_default();
+    if output.status.success() { Ok(()) } else { Err(String::from_utf8_lossy(&output.stderr).into_owned()) }
+}
+
+impl Drop for Absent {
+    fn drop(&mut self) {
+        // The clusters of other tests wait for one, with the values of the tests.
+        let uninstalled = uninstall();
+        if thread::panicking() {
+            // Another panic would end the test without its words; whoever comes next installs it.
+            return;
+        }
+        uninstalled.unwrap_or_else(|error| panic!("helm uninstall: {error}"));
+        install_unless_there(&self.lock);
+    }
 }
 
 /// Its two replicas run.
-pub(crate) fn start() {
+fn start() {
     must(&["-n", NAMESPACE, "scale", "deployment", DEPLOYMENT, "--replicas=2"]);
     must(&["-n", NAMESPACE, "rollout", "status", "deployment", DEPLOYMENT, "--timeout=120s"]);
 }
 
+/// The right to stop, freeze or replace the operator of all the others, or to have nobody do so; others wait until this is
+/// dropped.
+pub(crate) struct Turn {
+    _lock: fs::File,
+}
+
+/// Waits for that right.
+pub(crate) fn turn() -> Turn {
+    Turn { _lock: machines::lock("turn") }
+}
+
 /// Its replicas are replaced, by ones that have seen nothing yet.
-pub(crate) fn restart() {
+pub(crate) fn restart(_: &Turn) {
     must(&["-n", NAMESPACE, "rollout", "restart", "deployment", DEPLOYMENT]);
     must(&["-n", NAMESPACE, "rollout", "status", "deployment", DEPLOYMENT, "--timeout=120s"]);
+    wait_for("the replaced operators to end", || (running().len() == 2).then_some(()));
 }
 
 /// None runs until this is dropped.
-pub(crate) struct Stopped;
+pub(crate) struct Stopped {
+    _turn: Turn,
+}
 
 /// Stops it, and waits until no process is left.
 pub(crate) fn stop() -> Stopped {
+    let turn = turn();
     must(&["-n", NAMESPACE, "scale", "deployment", DEPLOYMENT, "--replicas=0"]);
-    wait_for(180, "no operator", || pods().is_empty().then_some(()));
-    Stopped
+    wait_for("no operator", || running().is_empty().then_some(()));
+    Stopped { _turn: turn }
 }
 
 impl Drop for Stopped {
     fn drop(&mut self) {
-        kubectl(&["-n", NAMESPACE, "delete", "pod", MORTAL, "--ignore-not-found", "--grace-period=0", "--force"])
-            .unwrap_or_default();
-        if std::thread::panicking() {
+        if thread::panicking() {
             // Another panic would end the test without its words.
             kubectl(&["-n", NAMESPACE, "scale", "deployment", DEPLOYMENT, "--replicas=2"]).unwrap_or_default();
         } else {
             start();
         }
-    }
-}
-
-impl Stopped {
-    /// Runs one that kills itself at a point, until it has.
-    pub(crate) fn run_until(&self, point: &str) {
-        let fault = json!({ "name": "CREMA_OPERATOR_FAULT", "value": point });
-        let deployment = get(&["-n", NAMESPACE, "deployment", DEPLOYMENT]).expect("the operator's deployment");
-        let mut spec = deployment["spec"]["template"]["spec"].clone();
-        spec["restartPolicy"] = json!("Never");
-        spec["containers"][0]["env"].as_array_mut().expect("variables").push(fault);
-        let pod = json!({
-            "apiVersion": "v1",
-            "kind": "Pod",
-            "metadata": { "name": MORTAL, "namespace": NAMESPACE },
-            "spec": spec,
-        });
-        kubectl(&["-n", NAMESPACE, "delete", "pod", MORTAL, "--ignore-not-found", "--grace-period=0", "--force"])
-            .unwrap_or_default();
-        apply(&pod).unwrap_or_else(|error| panic!("start an operator: {error}"));
-        wait_for(90, &format!("an operator that dies {point}"), || {
-            let pod = get(&["-n", NAMESPACE, "pod", MORTAL])?;
-            (pod["status"]["phase"] == "Failed").then_some(())
-        });
     }
 }
 
@@ -149,9 +163,12 @@ fn process_of(pod: &str) -> Option<String> {
     Some(found.file_name()?.to_string_lossy().into_owned())
 }
 
-/// Its pods.
-pub(crate) fn pods() -> Vec<Value> {
-    list(&["-n", NAMESPACE, "pods", "--selector=app.kubernetes.io/name=crema-operator"])
+/// Its pods whose process runs; what has ended is there for a while longer.
+pub(crate) fn running() -> Vec<Value> {
+    let selector = "labelSelector=app.kubernetes.io%2Fname%3Dcrema-operator";
+    let mut pods = look_at_all(&format!("/api/v1/namespaces/{NAMESPACE}/pods?{selector}"));
+    pods.retain(|pod| !pod["status"]["containerStatuses"][0]["state"]["running"].is_null());
+    pods
 }
 
 /// What it said last, for a test that failed.

@@ -64,7 +64,7 @@ fn shell(command: &str) -> Command {
 
 #[test]
 fn every_command_works() {
-    operator::remove();
+    let _absent = operator::remove();
     let commands = commands();
     assert!(commands.len() >= 6, "{SECTION} of README has too few commands: {commands:?}");
     let mut background = Vec::new();
@@ -78,15 +78,14 @@ fn every_command_works() {
             continue;
         }
         // What a person would try again: a port that is about to be forwarded, an object that is about to be there.
-        wait_for(180, &command, || {
+        wait_for(&command, || {
             let output = shell(&command).output().expect("a shell");
             print!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
             output.status.success().then_some(())
         });
     }
     drop(background);
-    wait_for(120, "everything to be gone", || {
+    wait_for("everything to be gone", || {
         list(&["pods,services", "-l", "app.kubernetes.io/instance=cart"]).is_empty().then_some(())
     });
-    operator::remove();
 }

@@ -15,17 +15,17 @@ fn up_and_down(namespace: &str, storage: Storage) {
     let crema = Crema::start(namespace, storage);
     let load = crema.load();
     crema.scale(5);
-    wait_for(60, "status to tell of it", || {
+    wait_for("status to tell of it", || {
         let (status, reason, _) = crema.condition("Progressing")?;
         (status == "True" && reason == "Scaling").then_some(())
     });
     crema.wait_well(5);
     crema.scale(3);
     crema.wait_well(3);
-    wait_for(60, "two pods to be gone", || (crema.pods().len() == 3).then_some(()));
+    wait_for("two pods to be gone", || (crema.pods().len() == 3).then_some(()));
     if storage != Storage::Memory {
         let claims = || crema.list(&["persistentvolumeclaims"]).len();
-        wait_for(60, "two claims to be gone", || (claims() == 3).then_some(()));
+        wait_for("two claims to be gone", || (claims() == 3).then_some(()));
     }
     crema.judge_without_failures(load, namespace);
 }
@@ -34,13 +34,13 @@ fn reverted_half_way(namespace: &str, storage: Storage) {
     let crema = Crema::start(namespace, storage);
     let load = crema.load();
     crema.scale(5);
-    wait_for(120, "a fourth member", || (states(&crema, "up") >= 4).then_some(()));
+    wait_for("a fourth member", || (states(&crema, "up") >= 4).then_some(()));
     crema.scale(3);
     crema.wait_well(3);
     crema.scale(5);
     crema.wait_well(5);
     crema.scale(3);
-    wait_for(60, "a member that is emptied", || (states(&crema, "draining") >= 1).then_some(()));
+    wait_for("a member that is emptied", || (states(&crema, "draining") >= 1).then_some(()));
     crema.scale(5);
     crema.wait_well(5);
     crema.judge_without_failures(load, namespace);

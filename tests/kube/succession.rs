@@ -5,47 +5,56 @@ use std::collections::BTreeSet;
 use serde_json::json;
 
 use crate::{
-    crema::{Crema, NEXT_IMAGE, Storage},
+    crema::{Crema, NEXT_IMAGE, NO_IMAGE, Storage},
     kubectl::{Namespace, wait_for},
-    operator::{self, Stopped},
+    mortal::Mortal,
+    operator,
 };
-
-/// One operator after the other dies before, and another one after, each of these steps.
-fn die_at_each(stopped: &Stopped, steps: &[&str]) {
-    for step in steps {
-        stopped.run_until(&format!("before-{step}"));
-        stopped.run_until(&format!("after-{step}"));
-    }
-}
 
 #[test]
 fn killed_at_every_step() {
     operator::ensure();
     let crema = Crema { namespace: Namespace::new("succession") };
-    let stopped = operator::stop();
-    crema.create(Storage::Memory);
-    die_at_each(&stopped, &["apply-objects", "create-stateful-set", "remember", "init", "write-status"]);
-    drop(stopped);
+    let mut mortal = Mortal::new(operator::stop(), &crema.namespace.name);
+    crema.create(Storage::Disk { when_deleted: "Delete" });
+    mortal.die_at(&["apply-objects", "create-stateful-set", "own-claim", "remember", "init", "write-status"]);
+    let successor = mortal.successor();
     crema.wait_well(3);
+    drop(successor);
     let id = crema.id();
     let load = crema.load();
 
-    let stopped = operator::stop();
     crema.scale(5);
-    die_at_each(&stopped, &["patch-replicas"]);
-    drop(stopped);
+    mortal.die_at(&["patch-replicas"]);
+    let successor = mortal.successor();
     crema.wait_well(5);
+    drop(successor);
 
-    let stopped = operator::stop();
     crema.scale(3);
-    die_at_each(&stopped, &["drain", "remove", "patch-replicas"]);
-    drop(stopped);
+    mortal.die_at(&["drain"]);
+    crema.scale(5);
+    mortal.die_at(&["undrain"]);
+    crema.scale(3);
+    mortal.die_at(&["remove", "patch-replicas"]);
+    let successor = mortal.successor();
     crema.wait_well(3);
+    drop(successor);
 
-    let stopped = operator::stop();
+    // Also what needs no pod to restart, and what needs new claims.
+    crema.patch(&json!({ "cache": { "defaultTtl": "1d" }, "storage": { "size": "2Gi" } }));
+    mortal.die_at(&["update-settings", "grow-claim", "orphan-stateful-set"]);
+    crema.patch(&json!({ "migration": { "paused": true } }));
+    mortal.die_at(&["pause-migrations"]);
+    crema.patch(&json!({ "migration": { "paused": false } }));
+    mortal.die_at(&["resume-migrations"]);
+
+    crema.patch(&json!({ "image": NO_IMAGE }));
+    mortal.die_at(&["apply-template", "transfer-leaders", "patch-partition"]);
+    wait_for("a pod with the broken image", || {
+        crema.images().iter().any(|(image, _)| image == NO_IMAGE).then_some(())
+    });
     crema.patch(&json!({ "image": NEXT_IMAGE }));
-    die_at_each(&stopped, &["apply-template", "transfer-leaders", "patch-partition"]);
-    drop(stopped);
+    drop(mortal);
     crema.wait_well(3);
     assert!(crema.images().iter().all(|(image, _)| image == NEXT_IMAGE), "{:?}", crema.images());
     assert_eq!(crema.id(), id);
@@ -62,14 +71,16 @@ fn a_frozen_leader_does_nothing_twice() {
         seen.len()
     };
     crema.patch(&json!({ "image": NEXT_IMAGE }));
-    wait_for(120, "the first pod to be replaced", || (look(&crema) > 3).then_some(()));
+    wait_for("the first pod to be replaced", || (look(&crema) > 3).then_some(()));
+    let turn = operator::turn();
     let frozen = operator::leader();
     let restarts = operator::restarts(&frozen).expect("the pod of the leader");
     operator::signal(&frozen, "STOP");
-    wait_for(60, "another leader", || (operator::leader() != frozen).then_some(()));
+    wait_for("another leader", || (operator::leader() != frozen).then_some(()));
     operator::signal(&frozen, "CONT");
-    wait_for(60, "the old leader to end", || (operator::restarts(&frozen)? > restarts).then_some(()));
-    wait_for(240, "the roll", || {
+    wait_for("the old leader to end", || (operator::restarts(&frozen)? > restarts).then_some(()));
+    drop(turn);
+    wait_for("the roll", || {
         look(&crema);
         crema.is_well(3).then_some(())
     });

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::{
     crema::{Crema, Storage},
     kubectl::{must, wait_for},
+    machines::{self, DOOMED},
     operator,
 };
 
@@ -12,14 +13,14 @@ const DISK: Storage = Storage::Disk { when_deleted: "Delete" };
 
 #[test]
 fn a_machine_is_drained() {
-    let crema = Crema::start("drained", Storage::Memory);
+    let machine = machines::doomed();
+    let (crema, ordinal) = Crema::start_doomed("drained", Storage::Memory, &machine);
     let load = crema.load();
-    let machine = crema.machine_of(2).expect("a machine");
     // Evictions ask the budget of the cluster.
-    must(&["drain", &machine, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=180s"]);
-    wait_for(120, "the pod on another machine", || (crema.machine_of(2)? != machine).then_some(()));
+    must(&["drain", DOOMED, "--ignore-daemonsets", "--delete-emptydir-data", "--force", "--timeout=180s"]);
+    wait_for("the pod on another machine", || (crema.machine_of(ordinal)? != DOOMED).then_some(()));
     crema.wait_well(3);
-    must(&["uncordon", &machine]);
+    must(&["uncordon", DOOMED]);
     crema.judge_without_failures(load, "a machine drained");
 }
 
@@ -33,7 +34,7 @@ fn volumes_grow() {
         let claims = crema.list(&["persistentvolumeclaims"]);
         claims.iter().map(|claim| claim["status"]["capacity"]["storage"].to_string()).collect()
     };
-    wait_for(120, "larger volumes", || sizes().iter().all(|size| size.contains("2Gi")).then_some(()));
+    wait_for("larger volumes", || sizes().iter().all(|size| size.contains("2Gi")).then_some(()));
     crema.wait_well(3);
     assert_eq!(crema.images(), pods, "no pod is replaced for it");
     // The next pod gets a claim of the new size, too.
@@ -48,13 +49,15 @@ fn another_operator_and_none() {
     let crema = Crema::start("chart", Storage::Memory);
     let load = crema.load();
     let (id, pods) = (crema.id(), crema.images());
-    operator::upgrade("log.filter=debug");
+    let turn = operator::turn();
+    operator::upgrade(&turn, "log.filter=debug");
     crema.wait_well(3);
+    drop(turn);
     assert_eq!(crema.images(), pods, "an upgrade of the operator must replace no pod");
-    operator::remove();
+    let absent = operator::remove();
     assert_eq!(crema.ready(), 3, "a cluster needs no operator");
     load.wait_answers(20);
-    operator::ensure();
+    drop(absent);
     crema.wait_well(3);
     assert_eq!((crema.id(), crema.images()), (id, pods));
     crema.judge_without_failures(load, "another operator, and none");

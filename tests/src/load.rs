@@ -30,12 +30,16 @@ const COUNTERS: usize = 16;
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Between two attempts to connect.
 const RECONNECT_PAUSE: Duration = Duration::from_millis(10);
+/// Between two operations of a gentle client.
+const GENTLE_PAUSE: Duration = Duration::from_millis(30);
 
 /// What all clients share.
 struct Shared {
     clock: Clock,
     stop: AtomicBool,
     next_value: AtomicU64,
+    /// Between two operations of a client.
+    pause: Duration,
 }
 
 /// Running clients.
@@ -61,10 +65,22 @@ pub struct Told {
 }
 
 impl Load {
-    /// Starts `clients` clients, spread over the nodes.
+    /// Starts `clients` clients, spread over the nodes. Each is as fast as it is answered, which fills the machine.
     #[must_use]
     pub fn start(addrs: Vec<SocketAddr>, clients: usize) -> Self {
-        let shared = Shared { clock: Clock::default(), stop: AtomicBool::new(false), next_value: AtomicU64::new(1) };
+        Self::paced(addrs, clients, Duration::ZERO)
+    }
+
+    /// The same with a short pause between two operations of a client: for tests that wait for many other things, and
+    /// would wait longer for the load. A failure or a pause of the service is seen by each client as well.
+    #[must_use]
+    pub fn gentle(addrs: Vec<SocketAddr>, clients: usize) -> Self {
+        Self::paced(addrs, clients, GENTLE_PAUSE)
+    }
+
+    fn paced(addrs: Vec<SocketAddr>, clients: usize, pause: Duration) -> Self {
+        let (clock, stop) = (Clock::default(), AtomicBool::new(false));
+        let shared = Shared { clock, stop, next_value: AtomicU64::new(1), pause };
         let mut load = Self { shared: Arc::new(shared), clients: Vec::new(), answered: Vec::new() };
         load.add(addrs, clients);
         load
@@ -228,6 +244,7 @@ impl Client {
             if !self.operation(open) {
                 connection = None;
             }
+            thread::sleep(self.shared.pause);
         }
         self.told
     }

@@ -181,10 +181,16 @@ impl Entrant {
                 tracing::warn!(%uid, "all listed nodes have come back empty: the cluster that was to be joined is gone");
                 Ok(None)
             }
-            // This life may have promised itself to a cluster that was to be; only a new one is free to form another.
-            () = gone(self.seeker(), &everyone, uid), if !is_listed => Err(Error::Fatal(format!(
-                "cluster {uid}, which this node was to join, is gone; start the process again to look for another"
-            ))),
+            () = network::form::until_promised(door), if !is_listed => {
+                tracing::warn!(%uid, "the cluster that was to be joined is gone: an Init forms another with this node");
+                Ok(None)
+            }
+            // This life may have promised itself to a cluster that was to be; only a new one is free to form another. One
+            // that is bound to an Init by now stays: its end could cost the new cluster its majority.
+            () = gone(self.seeker(), &everyone, uid), if !is_listed => {
+                door.former().lock().on_gone();
+                Ok(None)
+            }
         }
     }
 

@@ -59,6 +59,15 @@ pub async fn until_gone(door: &PeerDoor) {
     }
 }
 
+/// Resolves when this node, which was to join a cluster, has promised itself to an Init from outside: that one has met all
+/// members of the cluster without it. [`form`] goes on from there.
+pub async fn until_promised(door: &PeerDoor) {
+    let mut ticks = ticks();
+    while matches!(door.former().lock().outcome(), Some(Ok(FormOutcome::Join { .. }) | Err(_))) {
+        ticks.tick().await;
+    }
+}
+
 /// Questions to all whom the former wants to hear of, in rounds.
 struct Rounds {
     channels: Channels,

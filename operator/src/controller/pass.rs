@@ -71,7 +71,7 @@ impl Operator {
     pub(super) fn new(client: Client, config: &ControllerConfig, guard: Guard, metrics: Metrics) -> Self {
         Self {
             events: Events::new(client.clone(), config.identity.clone()),
-            hands: Hands { kinds: Kinds::new(client.clone()), client, guard, fault: config.fault.clone(), metrics },
+            hands: Hands { kinds: Kinds::new(client.clone()), client, guard, faults: config.faults.clone(), metrics },
             resync: config.resync,
             traces: Mutex::default(),
         }

@@ -7,7 +7,7 @@ use crema_crds::{CremaClusterStatus, Validated};
 use crate::{
     apply::{Applied, ApplyError, Ground, Hands},
     chain,
-    model::{MapVersion, Memory, revision},
+    model::{Formation, MapVersion, Memory, revision},
     objects::Identity,
     observe::{ObserveError, Sight, Subject, observe},
     plan::{Action, ConditionKind, Plan, plan},
@@ -55,7 +55,7 @@ impl<'a> Turn<'a> {
     /// Does the steps. One that fails does not stop the others, unless they build on it.
     pub(super) async fn act(&mut self) {
         for planned in self.plan.actions.clone() {
-            let action = if planned.is_disruptive() {
+            let action = if planned.is_disruptive() || planned.gives_up() {
                 match self.confirmed(&planned).await {
                     Ok(Some(action)) => action,
                     Ok(None) => {
@@ -111,8 +111,7 @@ impl<'a> Turn<'a> {
         self.version = self.sight.subject.view.resource_version.clone();
         self.status = self.sight.seen.status.clone();
         self.memory = self.sight.seen.memory.clone();
-        let now = self.plan.actions.iter().find(|action| action.is_disruptive());
-        let same = now.filter(|now| aim(now) == aim(planned)).cloned();
+        let same = self.plan.actions.iter().find(|now| aim(now) == aim(planned)).cloned();
         if same.is_none() {
             tracing::info!(cluster = self.identity.name, action = %planned, "called off: it is not what is needed now");
         }
@@ -165,7 +164,13 @@ fn aim(action: &Action) -> Action {
         | Action::MarkDown { expected, .. }
         | Action::ResetShards { expected, .. }
         | Action::UpdateSettings { expected, .. } => *expected = MapVersion(0),
-        Action::Remember { resource_version, .. } => resource_version.clear(),
+        Action::Remember { resource_version, memory } => {
+            resource_version.clear();
+            // Each look draws another id for the cluster that is to take the place of one.
+            if let Formation::Forming { id, replaces: Some(_) } = &mut memory.formation {
+                id.0.clear();
+            }
+        }
         Action::ApplyObjects { .. }
         | Action::CreateStatefulSet { .. }
         | Action::Init { .. }

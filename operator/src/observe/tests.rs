@@ -27,14 +27,16 @@ fn pod(annotations: &Value, ip: &str) -> (PodView, Pod) {
 }
 
 #[test]
-fn only_a_process_that_runs_has_a_door() {
+fn only_a_process_that_may_run_has_a_door() {
     let address = |view: &PodView, pod: &Pod| door(view, pod).expect("ours").address;
     let (view, raw) = pod(&json!({}), "10.0.0.7");
     assert_eq!(address(&view, &raw).as_deref(), Some("10.0.0.7:7000"));
     let (view, raw) = pod(&json!({}), "fd00::7");
     assert_eq!(address(&view, &raw).as_deref(), Some("[fd00::7]:7000"));
     let stopped = PodView { state: PodState::Stopped("exit code 1".to_owned()), ..view.clone() };
-    assert_eq!(address(&stopped, &raw), None);
+    assert_eq!(address(&stopped, &raw).as_deref(), Some("[fd00::7]:7000"), "it may have been started again");
+    let pending = PodView { state: PodState::Pending("unschedulable".to_owned()), ..view.clone() };
+    assert_eq!(address(&pending, &raw), None);
     let (nowhere, raw_nowhere) = pod(&json!({}), "");
     assert_eq!(address(&nowhere, &raw_nowhere), None);
     let foreign = PodView { control: Control::Other("x".to_owned()), ..view };

@@ -206,6 +206,13 @@ impl Action {
         }
     }
 
+    /// Whether it gives up a cluster for good: what it rests on is looked at twice, as before what disturbs somebody.
+    #[must_use]
+    pub fn gives_up(&self) -> bool {
+        let Self::Remember { memory, .. } = self else { return false };
+        matches!(&memory.formation, Formation::Forming { replaces: Some(_), .. })
+    }
+
     /// Whether nothing after it may be done when it fails: those steps rest on what it writes, or it is the disruptive one.
     #[must_use]
     pub fn ends_pass(&self) -> bool {

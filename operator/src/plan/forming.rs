@@ -115,10 +115,15 @@ fn forming(
         draft.note(Severity::Normal, Reason::Forming, format!("cluster {id} is formed"));
         return remember(scene, Formation::Formed { id: id.clone() }, draft);
     }
-    if let Some(old) = replaces
-        && empty_one(scene, sts, old, draft)
-    {
-        return;
+    if let Some(old) = replaces {
+        // Whoever speaks for it now proves that it was not lost, whatever it looked like.
+        if confirmed(scene, old).is_some() && !found(scene).contains(id) {
+            draft.note(Severity::Warning, Reason::Adopted, format!("cluster {old} lives after all: it goes on"));
+            return remember(scene, Formation::Formed { id: old.clone() }, draft);
+        }
+        if empty_one(scene, sts, old, draft) {
+            return;
+        }
     }
     if quorum::meta(scene, sts, id, draft) {
         return;

@@ -26,7 +26,9 @@ pub(super) fn judge(scene: &Scene<'_>, draft: &mut Draft) {
     }
     let lacking = scene.under_replicated(map);
     if !lacking.is_empty() {
-        let message = format!("without every replica caught up: {}; no pod may be evicted", named(&lacking));
-        draft.ail(Reason::UnderReplicated, message);
+        let message = format!("without every replica caught up: {}", named(&lacking));
+        // The budget says so, unless it is not written.
+        let held = if scene.intent.paused { "" } else { "; no pod may be evicted" };
+        draft.ail(Reason::UnderReplicated, message + held);
     }
 }

@@ -68,6 +68,12 @@ fn newcomer_goes(scene: &Scene<'_>, sts: &StatefulSetView, map: &MapView, draft:
     }
     let lacking = scene.under_replicated(map);
     let alone = scene.pods().all(|pod| pod.ordinal <= top);
+    // It may get the only replica of a shard, and take what is written there meanwhile with it.
+    let runs = || scene.pod(top).is_some_and(|pod| !workload::is_idle(&pod.state));
+    if scene.intent.storage == Storage::Memory && map.replication_factor < 2 && runs() {
+        draft.wait(format!("pod {top} to join: what it holds then is moved before it goes"));
+        return false;
+    }
     if !lacking.is_empty() {
         draft.wait(format!("{} to have every replica caught up, before pod {top} goes", named(&lacking)));
     } else if !alone {

@@ -170,7 +170,10 @@ impl<'a> Scene<'a> {
         match self.intent.storage {
             Storage::Disk { .. } => pinned().is_some_and(gone),
             Storage::Memory => self.pod_of(node).is_some_and(|pod| match pod.state {
-                PodState::Stopped(_) => true,
+                // Of a machine that Kubernetes does not hear nobody knows what runs there by now.
+                PodState::Stopped(_) => {
+                    !matches!(pod.machine.as_deref().map(|name| self.machine(name)), Some(Machine::NotReady { .. }))
+                }
                 PodState::Pending(_) | PodState::Starting | PodState::Ready | PodState::Terminating => {
                     pod.machine.as_deref().is_some_and(gone)
                 }

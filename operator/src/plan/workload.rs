@@ -1,7 +1,7 @@
 //! The objects of a cluster, above all its StatefulSet: that there is one, of the template that is asked for.
 
 use super::{Action, Draft, Reason, Scene, Severity, forming};
-use crate::model::{Control, Formation, NodeId, Ordinal, PodState, StatefulSetView};
+use crate::model::{Answer, Control, Formation, MemberState, NodeId, Ordinal, PodState, PodView, StatefulSetView};
 
 /// Pods that an eviction may take at a time.
 const BUDGET: u32 = 1;
@@ -36,8 +36,12 @@ pub(super) fn objects(scene: &Scene<'_>, draft: &mut Draft) {
 /// nothing can be lost.
 fn budget(scene: &Scene<'_>) -> u32 {
     let found = forming::found(scene);
+    // A pod that is ready is a member, though it can't be asked.
+    let serves = |pod: &PodView| {
+        pod.state == PodState::Ready && !matches!(scene.answer(pod.ordinal.node()), Some(Answer::Empty { .. }))
+    };
     let is_formed = match &scene.seen.memory.formation {
-        Formation::Unknown | Formation::Forming { .. } => !found.is_empty(),
+        Formation::Unknown | Formation::Forming { .. } => !found.is_empty() || scene.pods().any(serves),
         Formation::Formed { .. } => true,
     };
     let is_whole = || {
@@ -95,7 +99,11 @@ fn create(scene: &Scene<'_>, draft: &mut Draft) {
         draft.progress(Reason::Settling, "the StatefulSet is created once nothing is in its way");
         return draft.wait(format!("claim {} to be gone, before its successor comes", claim.live.name));
     }
-    let claims = seen.claims.iter().map(|claim| claim.ordinal);
+    // What is kept of members that were removed is kept, and brings nobody back.
+    let map = seen.cluster.map.as_ref().filter(|map| map.confirmed);
+    let removed =
+        |ordinal: Ordinal| map.is_some_and(|map| map.state_of(ordinal.node()) == Some(MemberState::Removed));
+    let claims = seen.claims.iter().map(|claim| claim.ordinal).filter(|ordinal| !removed(*ordinal));
     let lived = seen.pods.iter().map(|pod| pod.ordinal).chain(claims).chain(members(scene));
     let covered = lived.map(|Ordinal(ordinal)| ordinal.saturating_add(1)).max().unwrap_or(0);
     let replicas = scene.intent.replicas.max(covered);

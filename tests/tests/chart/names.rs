@@ -14,7 +14,7 @@ fn between<'a>(text: &'a str, before: &str, after: &str) -> Vec<&'a str> {
 fn the_operator_is_told_every_setting() {
     let args = read("operator/src/args.rs");
     let mut known: BTreeSet<&str> = between(&args, "env = \"", "\"").into_iter().collect();
-    assert!(known.remove("CREMA_OPERATOR_FAULT"), "this one is for tests");
+    assert!(known.remove("CREMA_OPERATOR_FAULTS"), "this one is for tests");
     let deployment = template(&["--show-only", "templates/deployment.yaml"]).expect("a deployment");
     let told: BTreeSet<&str> =
         between(&deployment, "- name: ", "\n").into_iter().filter(|name| is_variable(name)).collect();

@@ -42,7 +42,7 @@ fn kill_in_each_phase(name: &str, victim: Victim) {
     let mut cluster = Cluster::start(&format!("phases-{name}"), NODES, &["--cluster-token", TOKEN]);
     let all: Vec<usize> = (0..NODES).collect();
     cluster.wait_balanced(&all, 3);
-    let load = Load::start(cluster.resp(), 16);
+    let load = Load::gentle(cluster.resp(), 16);
     for phase in PHASES {
         load.wait_answers(5);
         let (migration, place) = catch(&cluster, phase, victim);

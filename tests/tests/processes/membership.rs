@@ -56,7 +56,7 @@ fn three_to_five_to_three() {
 #[test]
 fn a_node_restarted_empty_twenty_times() {
     let mut cluster = Cluster::start("empty", 3, &["--cluster-token", TOKEN]);
-    let load = Load::start(cluster.resp(), 16);
+    let load = Load::gentle(cluster.resp(), 16);
     for round in 0..20 {
         let place = round % 3;
         cluster.nodes[place].kill();

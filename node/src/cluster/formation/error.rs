@@ -52,6 +52,12 @@ pub enum FormError {
         /// The other.
         other: ClusterUid,
     },
+    /// Nobody of the cluster that this life was to join is there any more.
+    #[error("cluster {uid}, which this node was to join, is gone; start the process again to look for another")]
+    Gone {
+        /// The cluster.
+        uid: ClusterUid,
+    },
     /// The cluster runs at a level that this binary does not know.
     #[error("the cluster runs at feature level {level}; this binary supports {} to {}", ours.min, ours.max)]
     FeatureLevel {

@@ -34,6 +34,14 @@ impl Former {
         let _ = self.learn(at, map);
     }
 
+    /// The cluster that this life was to join is gone: it takes part in nothing any more, unless it has promised itself to an
+    /// Init since.
+    pub fn on_gone(&mut self) {
+        if let State::Joining { map, .. } = &self.state {
+            self.state = State::Failed(FormError::Gone { uid: map.uid });
+        }
+    }
+
     /// The meta group has committed a newer map: the one that names this node, or one for late comers.
     pub fn on_map(&mut self, newer: &ClusterMap) {
         match &mut self.state {

@@ -9,7 +9,9 @@ use crema_crds::spec::{QuorumLoss, UpdateKind};
 use super::world::World;
 use crate::{
     golden,
-    model::{Answer, ClusterUid, Control, Incarnation, MapVersion, Memory, NodeId, Ordinal, PodState, Storage},
+    model::{
+        Answer, ClusterUid, Control, Formation, Incarnation, MapVersion, Memory, NodeId, Ordinal, PodState, Storage,
+    },
     plan::{Action, Plan, decide},
 };
 
@@ -126,6 +128,11 @@ impl Script {
         let seen = &mut self.world.seen;
         match word {
             "forget" => seen.memory = Memory::default(),
+            "gave-up" => {
+                let id = ClusterUid("another".to_owned());
+                let Formation::Formed { id: old } = seen.memory.formation.clone() else { return false };
+                seen.memory.formation = Formation::Forming { id, replaces: Some(old) };
+            }
             "no-sts" => {
                 seen.sts = None;
                 seen.pods.iter_mut().for_each(|pod| pod.control = Control::Nobody);

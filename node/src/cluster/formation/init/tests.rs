@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::{Ballot, FirstMember, InitConfig, InitError, Initiator};
 use crate::{
     cluster::{
-        formation::{FormConfig, FormMode, FormOutcome, Former},
+        formation::{FormConfig, FormError, FormMode, FormOutcome, Former},
         initial::{ClusterSpec, SpecError},
         map::{ClusterMap, SharedSettings},
     },
@@ -166,6 +166,35 @@ fn an_init_that_stopped_in_the_middle_is_completed_by_the_next() {
     let map = settle(&mut init(8, 3), &mut nodes).expect("an outcome").expect("a map");
     assert_eq!(map.uid, ClusterUid(7));
     assert!(nodes.iter().all(|node| formed(node).as_ref() == Some(&map)));
+}
+
+/// Three nodes of which two have come back in another life and found their cluster 7 at the third, which then came back too.
+fn bereft() -> Vec<Former> {
+    let old = settle(&mut init(7, 3), &mut three()).expect("an outcome").expect("a map");
+    let mut nodes: Vec<Former> = (1..=3).map(|node| waiting(node, 2)).collect();
+    nodes[..2].iter_mut().for_each(|node| node.on_found("node 3", old.clone()));
+    nodes
+}
+
+#[test]
+fn who_was_to_join_a_cluster_that_is_gone_is_bound_by_an_init_or_takes_part_in_nothing() {
+    for rounds in 0..4 {
+        let mut nodes = bereft();
+        let mut initiator = init(8, 3);
+        (0..rounds).for_each(|_| round(&mut initiator, &mut nodes));
+        let is_bound = |node: &Former| !matches!(node.outcome(), Some(Ok(FormOutcome::Join { .. })));
+        let bound = nodes.iter().all(is_bound);
+        nodes[..2].iter_mut().for_each(Former::on_gone);
+        let formed_all = |nodes: &[Former]| nodes.iter().all(|node| formed(node).is_some());
+        if bound {
+            settle(&mut initiator, &mut nodes).expect("an outcome").expect("a map");
+            assert!(formed_all(&nodes), "after {rounds} rounds");
+        } else {
+            assert!(nodes[..2].iter().all(|node| matches!(node.outcome(), Some(Err(FormError::Gone { .. })))));
+            assert!(settle(&mut initiator, &mut nodes).is_none_or(|outcome| outcome.is_err()));
+            assert!(!nodes.iter().any(|node| formed(node).is_some()), "after {rounds} rounds");
+        }
+    }
 }
 
 #[test]

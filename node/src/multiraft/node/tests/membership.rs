@@ -423,6 +423,23 @@ fn leadership_goes_where_the_map_wants_it() {
 }
 
 #[test]
+fn a_node_is_relieved_for_a_while_when_somebody_moves_leaders_away() {
+    let mut cluster = cluster(3);
+    let relieved = |cluster: &Cluster| {
+        let governing = cluster.nodes.values().find_map(|node| node.governing()).expect("a meta leader");
+        governing.health.relieved.iter().copied().collect::<Vec<_>>()
+    };
+    let set = cluster.map().groups[&SHARD].clone();
+    let (first, second) = (set.replicas[0], set.replicas[1]);
+    for (from, to) in [(first, second), (second, first)] {
+        cluster.govern(MetaCommand::Prefer { group: SHARD, replica: to.replica }).expect("prefer");
+        cluster.until("it is known", |cluster| relieved(cluster) == [from.node]);
+    }
+    cluster.run_ms(120_000);
+    assert!(relieved(&cluster).is_empty(), "{:?}", relieved(&cluster));
+}
+
+#[test]
 fn a_preferred_leader_whose_clock_is_wrong_is_not_asked() {
     let mut cluster = cluster(3);
     let leader = cluster.leader_of(SHARD).expect("a leader");
