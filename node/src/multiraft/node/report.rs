@@ -24,6 +24,8 @@ const SIZE_TICKS: u64 = 100;
 pub(super) struct Told {
     /// The term and the conf version of the leadership here, if it leads.
     leads: Option<(Term, u64)>,
+    /// Whether it leads asleep.
+    sleeps: bool,
     /// Its part of [`Report::used_bytes`].
     pub(super) bytes: u64,
 }
@@ -131,6 +133,12 @@ impl<S: EntryStore> Node<S> {
                 group.told.leads = leads;
                 self.report.changed.insert(id);
             }
+            // A sleeper is not looked at any more: what was last said of its peers must be what holds.
+            let sleeps = leads.is_some() && group.is_asleep();
+            if sleeps && !group.told.sleeps {
+                self.report.changed.insert(id);
+            }
+            group.told.sleeps = sleeps;
             let bytes = group.machine().map_or(0, |machine| machine.weight_bytes());
             self.report.used_bytes = self.report.used_bytes - group.told.bytes + bytes;
             group.told.bytes = bytes;
