@@ -246,9 +246,11 @@ impl<S: EntryStore> Node<S> {
             let (node, term) = (meta.leader_node()?, meta.replica.standing().term);
             Some(Listener { node, session: session(node), term })
         });
-        let stands = |listener: &Listener| {
-            listener.node == self.config.node
-                || (listener.session.is_some() && listener.session == session(listener.node))
+        // This node itself listens once it knows that it leads: in its turn after the last vote, not before.
+        let governs = |term: Term| self.governor.as_ref().is_some_and(|governor| governor.term == term);
+        let stands = |listener: &Listener| match listener.node == self.config.node {
+            true => governs(listener.term),
+            false => listener.session.is_some() && listener.session == session(listener.node),
         };
         // A replica that was taken out still remembers whom it followed; the news of a session that is over does not
         // stand in the way of what the replica knows.

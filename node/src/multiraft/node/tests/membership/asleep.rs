@@ -57,3 +57,28 @@ fn what_is_known_of_a_sleeping_group_is_how_it_went_to_sleep() {
         assert_eq!(ailments(&cluster.map(), governing), [""; 0], "round {round}");
     }
 }
+
+/// Between the vote that makes it the leader and the turn in which it learns so, its clock may tick.
+#[test]
+fn a_new_leader_of_the_meta_group_hears_of_the_sleeping_groups_that_it_leads() {
+    let mut cluster = cluster(3);
+    let meta = cluster.leader_of(META).expect("a leader");
+    let next = *cluster.nodes.keys().find(|node| **node != meta).expect("another");
+    let prefer = |cluster: &Cluster, group| {
+        let replica = cluster.map().groups[&group].on(next).expect("a replica").replica;
+        MetaCommand::Prefer { group, replica }
+    };
+    cluster.govern(prefer(&cluster, SHARD)).expect("prefer");
+    cluster.until("it leads", |cluster| cluster.leader_of(SHARD) == Some(next));
+    cluster.run_ms(10_000);
+    assert!((1..=3).all(|node| cluster.status(node).asleep), "all replicas sleep");
+    cluster.govern(prefer(&cluster, META)).expect("prefer");
+    for _ in 0..200 {
+        cluster.hasty = Some((next, 4));
+        cluster.run_ms(50);
+    }
+    assert_eq!(cluster.leader_of(META), Some(next));
+    cluster.run_ms(2_000);
+    let governing = cluster.nodes[&next].governing().expect("it governs");
+    assert_eq!(ailments(&cluster.map(), governing), [""; 0]);
+}
