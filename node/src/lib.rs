@@ -26,7 +26,8 @@ pub mod types;
 
 pub use cache::{
     CacheConfig, DistributedCache, MultiRaftBuilder, MultiRaftCacheConfig, MultiRaftCoordinator, MultiRaftStats,
-    NodeId, RaftConfig, RaftStorageType, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
+    NodeId, RaftConfig, RaftStorageType, Router as CacheRouter, Shard, ShardConfig, ShardInfo, ShardRange,
+    ShardRoute, ShardRouter, ShardState,
 };
 #[cfg(feature = "discovery-dns")]
 pub use cluster::discovery::DnsDiscovery;
