@@ -22,6 +22,8 @@ pub mod partitioning;
 pub mod placement;
 pub mod resp;
 pub mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod types;
 
 pub use cache::{

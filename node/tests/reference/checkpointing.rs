@@ -3,7 +3,7 @@
 use crema::{
     CheckpointConfig, CheckpointManager,
     checkpoint::{ConfState, Encoder, Head, decode_all},
-    machine::{Machine, model::ModelStore},
+    machine::{Machine, codec::FEATURE_LEVEL, model::ModelStore},
     storage::checkpoints::CheckpointId,
     types::{ClusterUid, GroupId, LogIndex, ReplicaId, Term},
 };
@@ -37,6 +37,7 @@ fn format() -> Sample {
         cluster: ClusterUid(1),
         group: GroupId(1),
         generation: 1,
+        feature_level: FEATURE_LEVEL,
         conf: ConfState { voters: vec![ReplicaId(1)], ..ConfState::default() },
         machine: machine.begin_capture(),
         ..Head::default()
@@ -70,10 +71,12 @@ async fn recovery() -> Sample {
     use crate::rig::{ports, until};
 
     let (folder, [address]) = (Folder::new("recovery"), ports());
-    let checkpoints = CheckpointConfig::new(folder.join("checkpoints")).with_log_threshold(10).with_rate_limit(None);
+    let data_dir = folder.join("node1");
+    let checkpoints =
+        CheckpointConfig::new(data_dir.join("checkpoints")).with_log_threshold(10).with_rate_limit(None);
     let config = CacheConfig::new(1, address)
         .with_raft_storage_type(RaftStorageType::RocksDb)
-        .with_data_dir(folder.join("node1"))
+        .with_data_dir(data_dir)
         .with_checkpoint_config(checkpoints.clone());
     let cache = DistributedCache::new(config.clone()).await?;
     for n in 0..50 {
