@@ -9,14 +9,13 @@ use crate::{
     Error,
     machine::command::{Op, Outcome},
     multiraft::node::Ticket,
+    testing::{
+        check::{CallId, End, Recorder},
+        invariants::answers,
+        net::Place,
+        workload::{Ask, Workload},
+    },
     types::ShardId,
-};
-
-use crate::testing::{
-    check::{CallId, End, Recorder},
-    invariants::answers,
-    net::Place,
-    workload::{Ask, Workload},
 };
 
 /// A call that waits for its answer.

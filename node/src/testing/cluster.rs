@@ -8,10 +8,9 @@ use crate::{
     },
     machine::store::Capacity,
     partitioning::SlotHash,
+    testing::{host::node_id, net::Place, plan::Plan},
     types::{ClusterUid, GroupId, Incarnation, MigrationId, ReplicaId},
 };
-
-use crate::testing::{host::node_id, net::Place, plan::Plan};
 
 /// The meta group has at most so many voters.
 const META_VOTERS: usize = 5;

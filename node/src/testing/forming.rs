@@ -6,6 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use crema_api::v1;
+
 use crate::{
     cluster::{
         formation::{FormConfig, FormMode, FormOutcome, Former},
@@ -14,11 +16,9 @@ use crate::{
     },
     faults::Faults,
     partitioning::SlotHash,
+    testing::invariants::{Failure, Verdict},
     types::{ClusterUid, Draw, Incarnation, NodeId},
 };
-use crema_api::v1;
-
-use crate::testing::invariants::{Failure, Verdict};
 
 /// Steps with trouble.
 const STEPS: u64 = 400;

@@ -9,15 +9,14 @@ use crate::{
     faults::Faults,
     machine::model::ModelStore,
     multiraft::node::{Admission, Effects, Input, Lanes, Limits, Node, NodeConfig, Timings},
+    testing::{
+        clock::{Micros, NodeClock},
+        cluster,
+        disk::Disk,
+        net::Place,
+        plan::Plan,
+    },
     types::{Draw, GroupId, Incarnation, NodeId},
-};
-
-use crate::testing::{
-    clock::{Micros, NodeClock},
-    cluster,
-    disk::Disk,
-    net::Place,
-    plan::Plan,
 };
 
 /// A node's process.

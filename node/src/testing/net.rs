@@ -9,11 +9,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use crate::types::Draw;
-
-use crate::testing::{
-    clock::{MS, Micros, SECOND},
-    queue::Queue,
+use crate::{
+    testing::{
+        clock::{MS, Micros, SECOND},
+        queue::Queue,
+    },
+    types::Draw,
 };
 
 /// A node's place in the world, from 0.

@@ -4,11 +4,13 @@
 //! all of them hides what a run with two would show. The last part of every run is calm, so that the cluster can
 //! show that it recovers.
 
-use crate::{faults::Fault, types::Draw};
-
-use crate::testing::{
-    clock::{MS, Micros, SECOND},
-    net::{Looseness, Place},
+use crate::{
+    faults::Fault,
+    testing::{
+        clock::{MS, Micros, SECOND},
+        net::{Looseness, Place},
+    },
+    types::Draw,
 };
 
 mod disks;

@@ -5,13 +5,13 @@
 
 use std::collections::BTreeMap;
 
-use crate::{
-    machine::command::{Command, Condition, ExpireCondition, Expiry, Found, Op, Outcome, Put, Query},
-    types::{Draw, GroupId, Key, ShardId, Timestamp, Value, Version},
-};
 use bytes::Bytes;
 
-use crate::testing::plan::Load;
+use crate::{
+    machine::command::{Command, Condition, ExpireCondition, Expiry, Found, Op, Outcome, Put, Query},
+    testing::plan::Load,
+    types::{Draw, GroupId, Key, ShardId, Timestamp, Value, Version},
+};
 
 /// Increments set the bits below this, puts those above.
 const NUMBER_BITS: u64 = 50;

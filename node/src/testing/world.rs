@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use crema_api::v1;
+
 #[cfg(feature = "planted-faults")]
 use crate::faults::Fault;
 use crate::{
@@ -13,21 +15,19 @@ use crate::{
     consensus::SnapshotPoint,
     faults::Faults,
     multiraft::node::{Effects, Event as Told, Input, ReceivedSnapshot, SendSnapshot, Ticket},
+    testing::{
+        check::{Checked, SearchLimit},
+        clients::Clients,
+        clock::{MS, Micros, NodeClock, SECOND, wall_ms},
+        cluster,
+        host::{Host, node_id, place_of},
+        invariants::{Failure, Watch, complaints, tier},
+        net::{Net, Notice, Place},
+        plan::{Incident, Plan},
+        queue::Queue,
+        workload::Workload,
+    },
     types::{Draw, GroupId, ReplicaId},
-};
-use crema_api::v1;
-
-use crate::testing::{
-    check::{Checked, SearchLimit},
-    clients::Clients,
-    clock::{MS, Micros, NodeClock, SECOND, wall_ms},
-    cluster,
-    host::{Host, node_id, place_of},
-    invariants::{Failure, Watch, complaints, tier},
-    net::{Net, Notice, Place},
-    plan::{Incident, Plan},
-    queue::Queue,
-    workload::Workload,
 };
 
 /// What a run that found nothing went through.

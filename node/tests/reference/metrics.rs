@@ -49,9 +49,11 @@ async fn available_metrics() -> Sample {
         let metrics = cache.metrics();
 
         // Not in the reference: every name of its list is there, of its kind, for Prometheus and for programs; those of
-        // a shard once it has said how it is.
-        let of_shards = || metrics.series().iter().filter(|series| series.name == "shard_entries").count();
-        until("every shard has said how it is", || of_shards() == num_shards as usize).await;
+        // a shard once it has said how it is and has a leader.
+        for of_shard in ["shard_entries", "shard_leader_changes_total"] {
+            let there = || metrics.series().iter().filter(|series| series.name == of_shard).count();
+            until(of_shard, || there() == num_shards as usize).await;
+        }
         let (series, text) = (metrics.series(), metrics.encode());
         for (name, wanted) in AVAILABLE {
             let of_name: Vec<_> = series.iter().filter(|series| series.name == name).collect();

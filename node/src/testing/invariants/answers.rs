@@ -1,9 +1,10 @@
 //! Every call is answered exactly once, in time, with one outcome for each operation.
 
-use crate::machine::command::Outcome;
-
 use super::Verdict;
-use crate::testing::clock::{Micros, SECOND};
+use crate::{
+    machine::command::Outcome,
+    testing::clock::{Micros, SECOND},
+};
 
 /// How long after its deadline a call may be answered: some ticks, and clocks that drift.
 pub const GRACE: Micros = SECOND;

@@ -3,13 +3,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Verdict;
 use crate::{
     checkpoint::ConfState,
+    testing::net::Place,
     types::{GroupId, ReplicaId},
 };
-
-use super::Verdict;
-use crate::testing::net::Place;
 
 const NAME: &str = "configurations";
 

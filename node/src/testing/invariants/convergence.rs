@@ -6,10 +6,9 @@ use crate::{
     consensus::Role,
     machine::model::ModelStore,
     multiraft::node::{GroupStatus, Health, Node},
+    testing::net::Place,
     types::GroupId,
 };
-
-use crate::testing::net::Place;
 
 /// Why the nodes do not agree yet; `None`: they do. Replicas that say that they are corrupt are left out, and groups
 /// that had to stop.

@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::Verdict;
 use crate::{
     consensus::Role,
     multiraft::node::GroupStatus,
+    testing::net::Place,
     types::{GroupId, ReplicaId, Term},
 };
-
-use super::Verdict;
-use crate::testing::net::Place;
 
 /// Who led when.
 #[derive(Debug, Default)]

@@ -4,14 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Verdict;
 use crate::{
     checkpoint::ConfState,
     multiraft::node::{GroupStatus, Health, IN_THE_MINORITY, NO_MAJORITY},
+    testing::net::Place,
     types::{GroupId, LogIndex, ReplicaId},
 };
-
-use super::Verdict;
-use crate::testing::net::Place;
 
 /// What the run has done to one replica's memory.
 #[derive(Clone, Copy, Debug)]

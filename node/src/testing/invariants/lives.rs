@@ -2,13 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::Verdict;
 use crate::{
     multiraft::node::GroupStatus,
+    testing::net::Place,
     types::{GroupId, Incarnation, ReplicaId},
 };
-
-use super::Verdict;
-use crate::testing::net::Place;
 
 /// Whose the ids are.
 #[derive(Debug, Default)]

@@ -2,15 +2,14 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use super::Verdict;
 use crate::{
     cluster::map::ClusterMap,
     machine::model::ModelStore,
     multiraft::node::Node,
+    testing::{host::node_id, net::Place},
     types::{GroupId, Incarnation, ReplicaId},
 };
-
-use super::Verdict;
-use crate::testing::{host::node_id, net::Place};
 
 /// Every map that was ever seen.
 #[derive(Debug, Default)]

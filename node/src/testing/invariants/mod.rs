@@ -9,13 +9,12 @@ use crate::{
     checkpoint::ConfState,
     machine::model::ModelStore,
     multiraft::node::{GroupStatus, Node},
+    testing::{
+        clock::Micros,
+        host::{Host, node_id},
+        net::Place,
+    },
     types::{GroupId, Incarnation, ReplicaId},
-};
-
-use crate::testing::{
-    clock::Micros,
-    host::{Host, node_id},
-    net::Place,
 };
 
 pub mod answers;

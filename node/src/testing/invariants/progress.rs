@@ -2,13 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use super::Verdict;
 use crate::{
     multiraft::node::GroupStatus,
+    testing::net::Place,
     types::{GroupId, LogIndex, ReplicaId, Term},
 };
-
-use super::Verdict;
-use crate::testing::net::Place;
 
 /// Where each replica was.
 #[derive(Debug, Default)]

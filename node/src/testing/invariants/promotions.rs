@@ -1,9 +1,7 @@
 //! Who gets a vote has a state: it has caught up as a learner (PROTOCOL 13).
 
-use crate::{checkpoint::ConfState, consensus::FIRST_INDEX, types::GroupId};
-
 use super::{Verdict, hashes::Hashes};
-use crate::testing::host::Host;
+use crate::{checkpoint::ConfState, consensus::FIRST_INDEX, testing::host::Host, types::GroupId};
 
 /// Checks a configuration when it comes into force.
 ///

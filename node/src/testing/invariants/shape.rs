@@ -9,10 +9,9 @@ use crate::{
     consensus::Role,
     machine::model::ModelStore,
     multiraft::node::Node,
+    testing::{host::node_id, net::Place},
     types::{GroupId, NodeId, ReplicaId},
 };
-
-use crate::testing::{host::node_id, net::Place};
 
 /// What the cluster lacks; `None`: nothing.
 #[must_use]

@@ -1,9 +1,7 @@
 //! Who sleeps under whom is what each group says: a node keeps it in sums, and its beats speak for the sums.
 
-use crate::{machine::model::ModelStore, multiraft::node::Node};
-
 use super::Verdict;
-use crate::testing::net::Place;
+use crate::{machine::model::ModelStore, multiraft::node::Node, testing::net::Place};
 
 /// Checks one node.
 pub(super) fn check(place: Place, node: &Node<ModelStore>) -> Verdict {

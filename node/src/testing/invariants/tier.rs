@@ -1,13 +1,13 @@
 //! What the tier above the map holds is what the map holds: a stale value there would be served for good (PROTOCOL 7).
 
-use crate::{
-    machine::{model::ModelStore, store::EntryStore},
-    types::ShardId,
-};
 use bytes::Bytes;
 
 use super::Verdict;
-use crate::testing::net::Place;
+use crate::{
+    machine::{model::ModelStore, store::EntryStore},
+    testing::net::Place,
+    types::ShardId,
+};
 
 /// Checks one key, after readers' traces have taken effect.
 ///

@@ -1,12 +1,13 @@
 //! What nodes with disks go through: any of them crash, all at once too, for each goes on from what it had synced. Where
 //! the cluster can change its shape, disks are also lost, fail and rot.
 
-use crate::types::Draw;
-
 use super::{Incident, Plan};
-use crate::testing::{
-    clock::{MS, Micros, SECOND},
-    net::Place,
+use crate::{
+    testing::{
+        clock::{MS, Micros, SECOND},
+        net::Place,
+    },
+    types::Draw,
 };
 
 impl Plan {

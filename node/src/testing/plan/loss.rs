@@ -1,10 +1,8 @@
 //! A shard loses the majority of its voters for good, and begins anew: nodes end with all that they knew, while the meta
 //! group keeps its majority.
 
-use crate::types::Draw;
-
 use super::{Incident, Plan, Shape};
-use crate::testing::clock::SECOND;
+use crate::{testing::clock::SECOND, types::Draw};
 
 impl Plan {
     /// Whether a shard is lost; few runs have that, and none of the others throws a die less or more for it.

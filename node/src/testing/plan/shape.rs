@@ -1,11 +1,12 @@
 //! How the cluster changes its shape in a run: who comes, goes, comes back empty, and what moves.
 
-use crate::types::Draw;
-
 use super::{Incident, Plan};
-use crate::testing::{
-    clock::{MS, Micros, SECOND},
-    net::Place,
+use crate::{
+    testing::{
+        clock::{MS, Micros, SECOND},
+        net::Place,
+    },
+    types::Draw,
 };
 
 /// The frame in which the cluster changes.

@@ -1,14 +1,15 @@
 //! The clients' calls: rounds of them, their answers, and those that none came to in time.
 
-use crate::multiraft::node::{Input, Ticket};
-
 use super::{Event, Outcome, Phase, World};
-use crate::testing::{
-    clients::Answered,
-    clock::{MS, wall_ms},
-    invariants::answers,
-    net::Place,
-    workload::Ask,
+use crate::{
+    multiraft::node::{Input, Ticket},
+    testing::{
+        clients::Answered,
+        clock::{MS, wall_ms},
+        invariants::answers,
+        net::Place,
+        workload::Ask,
+    },
 };
 
 impl World<'_> {

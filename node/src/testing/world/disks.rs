@@ -1,15 +1,14 @@
 //! What the disks of a run do: they sync in order, some slowly, and a process that ends goes on from its own.
 
+use super::{Event, World};
 use crate::{
     consensus::SnapshotPoint,
     multiraft::node::{CheckpointPiece, Input, PersistBatch},
+    testing::{
+        clock::{MS, SECOND},
+        net::Place,
+    },
     types::{GroupId, LogIndex, ReplicaId},
-};
-
-use super::{Event, World};
-use crate::testing::{
-    clock::{MS, SECOND},
-    net::Place,
 };
 
 impl World<'_> {

@@ -1,13 +1,14 @@
 //! The end of a run: the cluster recovers, everybody is asked once more, and the history is judged.
 
-use crate::machine::command::{Op, Query};
-
 use super::{Event, Outcome, Passed, Phase, UNDECIDED, World};
-use crate::testing::{
-    check::{self, ClockBounds, Rules},
-    clock::{MS, Micros, SECOND},
-    invariants::{Failure, convergence, shape::misshapen},
-    workload::{Ask, get_both},
+use crate::{
+    machine::command::{Op, Query},
+    testing::{
+        check::{self, ClockBounds, Rules},
+        clock::{MS, Micros, SECOND},
+        invariants::{Failure, convergence, shape::misshapen},
+        workload::{Ask, get_both},
+    },
 };
 
 /// After the trouble the cluster must have recovered within this.

@@ -5,20 +5,19 @@
 
 use std::collections::BTreeMap;
 
+use super::{Event, World, shape::Asker};
 use crate::{
     cluster::{
         command::{Life, MetaCommand, check_lost},
         map::ClusterMap,
     },
     placement,
+    testing::{
+        clock::{MS, SECOND, wall_ms},
+        host::place_of,
+        net::Place,
+    },
     types::GroupId,
-};
-
-use super::{Event, World, shape::Asker};
-use crate::testing::{
-    clock::{MS, SECOND, wall_ms},
-    host::place_of,
-    net::Place,
 };
 
 /// What was lost in a run; it happens once.

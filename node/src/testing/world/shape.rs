@@ -5,6 +5,7 @@
 
 use std::{collections::BTreeSet, sync::Arc};
 
+use super::{Event, Phase, World};
 use crate::{
     cluster::{
         command::{Incoming, MetaCommand},
@@ -14,16 +15,14 @@ use crate::{
         govern::GovernError,
         node::{Input, Ticket},
     },
+    testing::{
+        clock::{MS, SECOND},
+        cluster,
+        host::{node_id, place_of},
+        net::Place,
+        plan::Wish,
+    },
     types::{GroupId, Incarnation, ReplicaId},
-};
-
-use super::{Event, Phase, World};
-use crate::testing::{
-    clock::{MS, SECOND},
-    cluster,
-    host::{node_id, place_of},
-    net::Place,
-    plan::Wish,
 };
 
 /// Tickets of these calls begin here; those of clients are below.

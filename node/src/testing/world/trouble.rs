@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::{Event, Phase, World};
 use crate::{
     checkpoint,
     consensus::{ConfChange, ConfStep, Role},
@@ -10,17 +11,15 @@ use crate::{
         hash::entry_hash,
         store::{Entry, EntryStore},
     },
+    testing::{
+        clock::{MS, Micros, SECOND, wall_ms},
+        host::node_id,
+        invariants::hashes::Damage,
+        net::Place,
+        plan::Incident,
+        workload::hidden_key,
+    },
     types::{GroupId, MigrationId, ReplicaId},
-};
-
-use super::{Event, Phase, World};
-use crate::testing::{
-    clock::{MS, Micros, SECOND, wall_ms},
-    host::node_id,
-    invariants::hashes::Damage,
-    net::Place,
-    plan::Incident,
-    workload::hidden_key,
 };
 
 impl World<'_> {

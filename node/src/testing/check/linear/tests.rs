@@ -1,13 +1,13 @@
 //! Known histories, good and bad.
 
+use bytes::Bytes;
+
 use crate::{
     Error,
     machine::command::{Command, Condition, Expiry, Found, Meta, Op, Outcome, Put, Query},
+    testing::check::{ClockBounds, End, Recorder, Rules, SearchLimit, check},
     types::{Timestamp, Version},
 };
-use bytes::Bytes;
-
-use crate::testing::check::{ClockBounds, End, Recorder, Rules, SearchLimit, check};
 
 mod resets;
 
