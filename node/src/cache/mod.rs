@@ -26,7 +26,8 @@ pub use self::{
         CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, RaftStorageType, default_replication, default_workers,
     },
     coordinator::{
-        MultiRaftBuilder, MultiRaftCoordinator, MultiRaftStats, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
+        MultiRaftBuilder, MultiRaftCoordinator, MultiRaftStats, Shard, ShardConfig, ShardInfo, ShardRange,
+        ShardRoute, ShardRouter, ShardState,
     },
     distributed::DistributedCache,
     enter::Entry,

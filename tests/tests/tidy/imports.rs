@@ -22,7 +22,7 @@ const HOMES: &[(&str, &[&str], &str)] = &[
 const LAYERS: &[&[&str]] = &[
     &["bin"],
     &["cache"],
-    &["resp", "grpc", "http", "metrics::scrape"],
+    &["resp", "grpc", "http", "metrics::scrape", "testing"],
     &["multiraft"],
     &["storage", "network", "cluster"],
     &["multiraft::node", "multiraft::govern"],
