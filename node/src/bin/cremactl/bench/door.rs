@@ -95,6 +95,14 @@ pub(super) enum Door {
 }
 
 impl Door {
+    /// Whether it was opened without a connection, which it then makes by itself: a failure may mean that there is none.
+    pub(super) fn is_lazy(&self) -> bool {
+        match self {
+            Self::Resp(_) => false,
+            Self::Grpc(_) | Self::Etcd(_) => true,
+        }
+    }
+
     /// Sends all commands and passes the replies on, in their order.
     ///
     /// # Errors

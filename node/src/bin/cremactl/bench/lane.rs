@@ -72,6 +72,9 @@ impl Lane {
                 break;
             }
             if !self.batch(open, &ops, load.timeout).await {
+                if open.is_lazy() {
+                    sleep(RECONNECT_PAUSE).await;
+                }
                 door = None;
             }
         }
