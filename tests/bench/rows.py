@@ -5,11 +5,10 @@ import binascii
 import math
 import os
 import re
-import signal
 import subprocess
 import time
 
-from servers import TOKEN, Crema, Etcd, Failure, Redis, http, read_report, wait_for
+from servers import TOKEN, Crema, Etcd, Failure, Redis, read_report, wait_for
 
 # An application's clients, in every row that has some.
 CLIENTS = 64
@@ -153,17 +152,20 @@ class Bench:
         self.stage.only(server)
         tag = "bench"
         shard = binascii.crc_hqx(tag.encode(), 0) % 16_384 * server.shards // 16_384
-        moves = self.effort.transfers
-        with self.load(server, 1 + 0.3 * moves, ["--prefix", f"{{{tag}}}:"]) as generator:
+        # A leader hands over once the other has been level for 3 s.
+        seconds, moves = 4 * self.effort.transfers, 0
+        with self.load(server, seconds, ["--prefix", f"{{{tag}}}:"]) as generator:
+            end = time.monotonic() + self.effort.warm_up + seconds - 4
             time.sleep(self.effort.warm_up + 0.3)
-            for move in range(moves):
-                node = move % len(server.http) + 1
+            while time.monotonic() < end:
+                node = moves % len(server.http) + 1
                 command = [os.path.join(self.stage.binaries, "cremactl"), "transfer-leader", str(shard), str(node),
                            "--grpc", server.grpc[0], "--token", TOKEN]
                 ran = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
                 if ran.returncode:
                     generator.kill()
                     raise Failure(f"the leader does not move: {ran.stderr.strip()}")
+                moves += 1
             report = self.loaded(server, generator)
         if report["errors"]:
             raise Failure(f"a planned move failed requests: {report['errors']}")

@@ -106,7 +106,8 @@ mod tests {
     fn lanes_take_turns() {
         let start = Instant::now();
         let mut lanes: Vec<Schedule> = (0..4).map(|lane| Schedule::new(start, 1_000.0, lane, 4)).collect();
-        let mut starts: Vec<Instant> = lanes.iter_mut().flat_map(|lane| [lane.pop(), lane.pop(), lane.pop()]).collect();
+        let mut starts: Vec<Instant> =
+            lanes.iter_mut().flat_map(|lane| [lane.pop(), lane.pop(), lane.pop()]).collect();
         starts.sort();
         let ms: Vec<u128> = starts.iter().map(|at| (*at - start).as_micros()).collect();
         assert_eq!(ms, (0..12).map(|turn| turn * 1_000).collect::<Vec<_>>());

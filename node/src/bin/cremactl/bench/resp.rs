@@ -124,7 +124,8 @@ mod tests {
         for is_read in [true, false] {
             push_command(&mut out, &Op { is_read, key: 7, begun: Instant::now() }, &words);
         }
-        let want = b"*2\r\n$3\r\nGET\r\n$13\r\nk000000000007\r\n*3\r\n$3\r\nSET\r\n$13\r\nk000000000007\r\n$3\r\nv\r\n\r\n";
+        let want =
+            b"*2\r\n$3\r\nGET\r\n$13\r\nk000000000007\r\n*3\r\n$3\r\nSET\r\n$13\r\nk000000000007\r\n$3\r\nv\r\n\r\n";
         assert_eq!(String::from_utf8_lossy(&out), String::from_utf8_lossy(want));
     }
 
