@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 const ROUNDS: usize = 5;
 
 /// The best of several rounds, in ns per operation: other work on the machine only ever adds time.
-pub fn best(operations: usize, mut round: impl FnMut()) -> f64 {
+pub(crate) fn best(operations: usize, mut round: impl FnMut()) -> f64 {
     let times = (0..ROUNDS).map(|_| {
         let start = Instant::now();
         round();
