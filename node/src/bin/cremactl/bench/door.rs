@@ -133,10 +133,11 @@ impl Door {
     }
 }
 
-/// A failed call: an answer of the server, or else a lost connection.
+/// A failed call: an answer of the server, or else a lost connection, by what is at the bottom of it.
 pub(super) fn failed(status: &tonic::Status) -> Result<Reply, String> {
-    match std::error::Error::source(status) {
-        Some(source) => Err(source.to_string()),
+    let causes = std::iter::successors(std::error::Error::source(status), |error| error.source());
+    match causes.last() {
+        Some(cause) => Err(cause.to_string()),
         None => Ok(Reply::Refused(format!("{:?}: {}", status.code(), status.message()))),
     }
 }
