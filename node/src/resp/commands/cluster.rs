@@ -81,13 +81,14 @@ fn keyslot(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
     Ok(Step::Done(Reply::count(ctx.map.slot_of(args.word(2)).into())))
 }
 
-/// Ranges, each with its master first and then its replicas.
+/// Ranges, each with its master first and then its replicas, as far as they can be reached.
 fn slots(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
     let picture = picture(ctx)?;
     let rows = picture.places.iter().map(|place| {
         let mut row = vec![Reply::count((*place.slots.start()).into()), Reply::count((*place.slots.end()).into())];
-        let nodes = std::iter::once(&place.master).chain(&place.replicas);
-        row.extend(nodes.filter_map(|node| picture.stations.get(node)).map(endpoint));
+        let station = |node| picture.stations.get(node);
+        let replicas = place.replicas.iter().filter_map(station).filter(|replica| replica.reached);
+        row.extend(station(&place.master).into_iter().chain(replicas).map(endpoint));
         Reply::Array(row)
     });
     Ok(Step::Done(Reply::Array(rows.collect())))
