@@ -125,4 +125,3 @@ fn split(address: &str) -> Option<(&str, u16)> {
     let inner = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     (!inner.is_empty()).then_some((inner, port.parse().ok()?))
 }
-

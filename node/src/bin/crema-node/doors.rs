@@ -9,7 +9,7 @@ use crema::{
     http::{self, HttpConfig},
     metrics::{DoorMetrics, NodeMetrics},
     multiraft::{govern::Govern as _, introspect::Introspect as _},
-    resp::{self, CommandObserver, NodeFacts, RespConfig, RespStats, RespMode},
+    resp::{self, CommandObserver, NodeFacts, RespConfig, RespMode, RespStats},
     types::NodeId,
 };
 use tokio::{net::TcpListener, task::JoinHandle};

@@ -10,7 +10,8 @@ use super::{
         cluster::{Picture, PlaceState, Station},
         errors,
     },
-    Args, Ctx, Error, Key, Op, Outcome, Planned, Query, Reply, Request, Step, Sub, all_read, help, other, plan_sub, text,
+    Args, Ctx, Error, Key, Op, Outcome, Planned, Query, Reply, Request, Step, Sub, all_read, help, other, plan_sub,
+    text,
 };
 use crate::{
     partitioning::{SLOTS, ShardMap},
@@ -177,8 +178,7 @@ fn get_keys_in_slot(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
     enabled(ctx)?;
     let slot = u16::try_from(args.integer(2)?).ok().filter(|slot| *slot < SLOTS);
     let limit = usize::try_from(args.integer(3)?).ok();
-    let (slot, limit) =
-        slot.zip(limit).ok_or_else(|| Reply::error("ERR Invalid slot or number of keys"))?;
+    let (slot, limit) = slot.zip(limit).ok_or_else(|| Reply::error("ERR Invalid slot or number of keys"))?;
     Ok(match limit {
         0 => Step::Done(Reply::Array(Vec::new())),
         limit => Search::new(ctx.map, slot, Some(limit)).step(),

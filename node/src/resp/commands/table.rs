@@ -1,7 +1,8 @@
 //! Every command: name, arity, flags, keys, and who plans it. `COMMAND` shows this table, so it must be true.
 
 use super::{
-    Handler, Keys, Spec, catalogue, cluster, connection, counters, expiry, info, keys, ranges, scan, server, settings, strings,
+    Handler, Keys, Spec, catalogue, cluster, connection, counters, expiry, info, keys, ranges, scan, server,
+    settings, strings,
 };
 
 const READ_FAST: &[&str] = &["readonly", "fast"];

@@ -28,7 +28,8 @@ const OWN: NodeId = NodeId(1);
 /// The nodes of each shard's voters, in the map's order.
 const VOTERS: [[u64; 3]; SHARDS as usize] = [[1, 2, 3], [2, 3, 4], [3, 4, 1], [2, 1, 3]];
 /// Where clients reach the nodes: by IP addresses of both kinds, by names, and not at all.
-const DOORS: [&str; 5] = ["10.0.0.1:6379", "crema-1.crema.svc:6380", "10.0.0.3:6379", "[fd00::4]:6379", "0.0.0.0:6379"];
+const DOORS: [&str; 5] =
+    ["10.0.0.1:6379", "crema-1.crema.svc:6380", "10.0.0.3:6379", "[fd00::4]:6379", "0.0.0.0:6379"];
 
 struct World {
     map: ClusterMap,

@@ -171,7 +171,8 @@ fn advertise(start: &Start, names: &Names) -> Result<String, Problem> {
 /// The RESP port as clients reach it; empty when that can't be told and nobody is sent there.
 fn resp_advertise(start: &Start, grpc: &str, names: &Names) -> Result<String, Problem> {
     let anywhere = |address: &str| address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified());
-    let error = |address: &str| format!("clients can't reach this node at {address}; give a name or address and a port");
+    let error =
+        |address: &str| format!("clients can't reach this node at {address}; give a name or address and a port");
     if let Some(given) = &start.doors.resp_advertise_addr {
         let wrong = anywhere(given).then(|| names.problem("resp_advertise_addr", error(given)));
         return wrong.map_or_else(|| Ok(given.clone()), Err);
