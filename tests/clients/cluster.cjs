@@ -63,10 +63,10 @@ async function basic(addresses) {
   assert.equal(sizes.reduce((sum, size) => sum + size, 0), KEYS + 100);
   await assert.rejects(cluster.nodes("master")[0].mget("a", "b"), /^ReplyError: CROSSSLOT/);
   await master((one) => one.flushall());
+  // Where every node is a master, there is nobody else to read from.
   const reader = new Redis.Cluster(addresses.map(node), { scaleReads: "slave" });
   assert.equal(await reader.set("seen", "1"), "OK");
-  const until = Date.now() + 30_000;
-  while ((await reader.get("seen")) !== "1") assert.ok(Date.now() < until, "replicas answer an old value for long");
+  assert.equal(await reader.get("seen"), "1");
   reader.disconnect();
   await cluster.quit();
 }

@@ -1,10 +1,14 @@
 //! The cluster as `CLUSTER` shows it: who is there, and who answers for which slots (pure).
 //!
-//! Redis knows masters with replicas of their own. Here a node leads some shards and follows in others. So a node is a
-//! master if it leads anything, the replicas of a range are the other voters of its shard, and where each node may be
-//! shown only once (`CLUSTER NODES`) one that leads nothing is a replica of the master that it shares most shards with.
+//! Redis knows masters with replicas of their own. Here a node leads some shards and follows in others. But clients take a
+//! node for one or the other: shown as both, some ask it for neither. So a node that leads anything is a master and nothing
+//! else. One that leads nothing is a replica of each range that it has a voter of, and where each node is shown only once
+//! (`CLUSTER NODES` and `SHARDS`) of the master that it shares most slots with.
 
-use std::{collections::BTreeMap, ops::RangeInclusive};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    ops::RangeInclusive,
+};
 
 use super::{Whereabouts, door, master, split, voters};
 use crate::{
@@ -24,6 +28,8 @@ pub(in crate::resp) struct Picture {
     pub(in crate::resp) stations: BTreeMap<NodeId, Station>,
     /// The slots in rising order; neighbours with the same master and replicas are one.
     pub(in crate::resp) places: Vec<Place>,
+    /// Whose replica each node is where it is shown once.
+    homes: BTreeMap<NodeId, NodeId>,
 }
 
 /// A node.
@@ -55,7 +61,7 @@ pub(in crate::resp) struct Place {
     pub(in crate::resp) slots: RangeInclusive<u16>,
     /// A station.
     pub(in crate::resp) master: NodeId,
-    /// Stations with the other voters, ascending.
+    /// Stations with other voters that are masters of nothing, ascending.
     pub(in crate::resp) replicas: Vec<NodeId>,
     pub(in crate::resp) state: PlaceState,
 }
@@ -81,14 +87,18 @@ impl Picture {
             (!station.host.is_empty() || *node == own).then_some((*node, station))
         };
         let stations: BTreeMap<NodeId, Station> = living.filter_map(station).collect();
+        let shards: Vec<Place> = places_of(known, &map, &stations).collect();
+        let masters: BTreeSet<NodeId> = shards.iter().map(|place| place.master).collect();
         let mut places: Vec<Place> = Vec::new();
-        for place in places_of(known, &map, &stations) {
+        for mut place in shards {
+            place.replicas.retain(|replica| !masters.contains(replica));
             match places.last_mut() {
                 Some(last) if last.is_continued_by(&place) => last.slots = *last.slots.start()..=*place.slots.end(),
                 _ => places.push(place),
             }
         }
-        Some(Self { epoch: map.version, own, stations, places })
+        let homes = homes(&places);
+        Some(Self { epoch: map.version, own, stations, places, homes })
     }
 
     /// The slots of a master.
@@ -105,30 +115,17 @@ impl Picture {
 
     /// Whose replica a node is shown as where it is shown once; `None` for masters, and for one that shares nothing.
     pub(in crate::resp) fn master_of(&self, node: NodeId) -> Option<NodeId> {
-        if self.places.iter().any(|place| place.master == node) {
-            return None;
-        }
-        let mut shared: BTreeMap<NodeId, u32> = BTreeMap::new();
-        for place in self.places.iter().filter(|place| place.replicas.contains(&node)) {
-            *shared.entry(place.master).or_default() += u32::from(place.slots.end() - place.slots.start()) + 1;
-        }
-        // The lowest of several.
-        shared.into_iter().rev().max_by_key(|(_, slots)| *slots).map(|(master, _)| master)
+        self.homes.get(&node).copied()
     }
 
-    /// The nodes with voters of any of a master's shards, ascending.
+    /// The nodes that are shown as replicas of a master where each is shown once, ascending.
     pub(in crate::resp) fn replicas_of(&self, master: NodeId) -> Vec<NodeId> {
-        let of_it = self.places.iter().filter(|place| place.master == master);
-        let mut replicas: Vec<NodeId> = of_it.flat_map(|place| place.replicas.iter().copied()).collect();
-        replicas.sort_unstable();
-        replicas.dedup();
-        replicas
+        self.homes.iter().filter(|(_, home)| **home == master).map(|(node, _)| *node).collect()
     }
 
     /// How many slots are so.
     pub(in crate::resp) fn count(&self, state: PlaceState) -> u32 {
-        let so = self.places.iter().filter(|place| place.state == state);
-        so.map(|place| u32::from(place.slots.end() - place.slots.start()) + 1).sum()
+        self.places.iter().filter(|place| place.state == state).map(Place::size).sum()
     }
 }
 
@@ -141,11 +138,28 @@ impl Station {
 }
 
 impl Place {
+    /// How many slots.
+    fn size(&self) -> u32 {
+        u32::from(self.slots.end() - self.slots.start()) + 1
+    }
+
     fn is_continued_by(&self, next: &Self) -> bool {
         let Self { slots, master, replicas, state } = next;
         *self.slots.end() + 1 == *slots.start()
             && (self.master, &self.replicas, self.state) == (*master, replicas, *state)
     }
+}
+
+/// For each replica the master that it shares most slots with; the lowest of several.
+fn homes(places: &[Place]) -> BTreeMap<NodeId, NodeId> {
+    let mut shared: BTreeMap<NodeId, BTreeMap<NodeId, u32>> = BTreeMap::new();
+    for place in places {
+        for replica in &place.replicas {
+            *shared.entry(*replica).or_default().entry(place.master).or_default() += place.size();
+        }
+    }
+    let home = |masters: BTreeMap<NodeId, u32>| masters.into_iter().rev().max_by_key(|(_, slots)| *slots);
+    shared.into_iter().filter_map(|(replica, masters)| Some((replica, home(masters)?.0))).collect()
 }
 
 /// The beginning of the cluster's own id, and the node's number.

@@ -106,7 +106,7 @@ fn endpoint(station: &Station) -> Reply {
     ])
 }
 
-/// Each master with its slots and with all nodes that have replicas of any of them.
+/// Each master with its slots and with the nodes that are shown as its replicas.
 fn shards(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
     let picture = picture(ctx)?;
     let masters = picture.stations.keys().filter(|node| picture.master_of(**node).is_none());
