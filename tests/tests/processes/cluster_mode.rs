@@ -24,6 +24,8 @@ const SHARDS: u32 = 16;
 #[test]
 fn a_cluster_client_sees_no_error_while_leaders_move_and_a_node_dies() {
     let mut cluster = Cluster::start("cluster-mode", 3, &["--resp-mode", "cluster", "--cluster-token", TOKEN]);
+    // Commands over all keys add up what the masters have: no leadership moves meanwhile.
+    cluster.wait_balanced(&[0, 1, 2], 3);
     let runtime = Runtime::new().expect("a runtime");
     let nodes: Vec<String> = cluster.resp().iter().map(|node| format!("redis://{node}")).collect();
     let client = ClusterClientBuilder::new(nodes)
