@@ -12,6 +12,7 @@ mod govern;
 mod initiate;
 mod moves;
 mod node;
+mod places;
 mod pump;
 mod rates;
 mod readers;
@@ -32,6 +33,7 @@ pub use self::{
     distributed::DistributedCache,
     enter::Entry,
     node::{NodeOptions, RunningNode, StartingNode},
+    places::Places,
     router::Router,
     storage::{DiskOptions, HAS_ROCKSDB, Storage},
     view::NodeView,

@@ -66,7 +66,7 @@ pub(super) fn hello(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
         (Reply::bulk("version"), Reply::bulk(REDIS_VERSION)),
         (Reply::bulk("proto"), Reply::Integer(proto.number())),
         (Reply::bulk("id"), Reply::count(ctx.session.client.id)),
-        (Reply::bulk("mode"), Reply::bulk("standalone")),
+        (Reply::bulk("mode"), Reply::bulk(ctx.mode())),
         (Reply::bulk("role"), Reply::bulk("master")),
         (Reply::bulk("modules"), Reply::Array(Vec::new())),
     ])))
@@ -80,9 +80,10 @@ pub(super) fn auth(_: &mut Ctx<'_>, args: &Args) -> Planned {
     }
 }
 
-pub(super) fn select(_: &mut Ctx<'_>, args: &Args) -> Planned {
+pub(super) fn select(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
     match args.integer(1)? {
         0 => Ok(Step::Done(Reply::OK)),
+        _ if ctx.whereabouts().is_some() => Err(Reply::error("ERR SELECT is not allowed in cluster mode")),
         _ => Err(Reply::error("ERR DB index is out of range")),
     }
 }

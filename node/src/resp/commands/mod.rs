@@ -4,6 +4,7 @@
 //! their outcomes become the reply. It performs nothing itself; `batch` does.
 
 mod catalogue;
+mod cluster;
 mod connection;
 mod counters;
 mod expiry;
@@ -11,6 +12,7 @@ mod info;
 mod keys;
 mod lookup;
 mod ranges;
+mod redirect;
 mod scan;
 mod server;
 mod settings;
@@ -100,6 +102,9 @@ pub(super) fn plan(index: usize, session: &mut Session, map: &ShardMap, args: &A
     if !fits_arity(spec.arity, args.len()) {
         return Step::Done(errors::wrong_arity(spec.name));
     }
+    if let Some(reply) = redirect::check(spec, session, map, args) {
+        return Step::Done(reply);
+    }
     let mut ctx = Ctx { session, map, name: spec.name };
     (spec.plan)(&mut ctx, args).unwrap_or_else(Step::Done)
 }
@@ -145,6 +150,11 @@ impl Ctx<'_> {
     fn read(&self, key: &[u8], query: Query, reply: fn(Outcome) -> Reply) -> Planned {
         let request = Request { shard: self.map.shard_of(key), op: Op::Read(query) };
         Ok(Step::One(request, reply))
+    }
+
+    /// One request to each of [`Self::own_shards`].
+    fn on_own_shards(&self, op: impl Fn() -> Op) -> Vec<Request> {
+        self.own_shards().into_iter().map(|shard| Request { shard, op: op() }).collect()
     }
 
     /// One request to every shard.
