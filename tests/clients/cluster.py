@@ -61,7 +61,7 @@ def keys_pipelines_and_masters(r):
     found = list(r.scan_iter(count=100))
     equal(sorted(found), sorted(key.encode() for key in values))
     slot = r.keyslot("key:1")
-    assert r.cluster_countkeysinslot(slot) >= 1 and b"key:1" in r.cluster_get_keys_in_slot(slot, 100)
+    assert r.cluster_countkeysinslot(slot) >= 1 and "key:1" in r.cluster_get_keys_in_slot(slot, 100)
     equal(r.cluster_info()["cluster_state"], "ok")
     equal(sum("master" in node["flags"] for node in r.cluster_nodes().values()), 3)
     lone = redis.Redis(host=r.get_primaries()[0].host, port=r.get_primaries()[0].port)
