@@ -134,6 +134,13 @@ impl Joined {
         for (place, Request { shard, op }) in requests.into_iter().enumerate() {
             match check(&op, shard, &self.shard_map) {
                 Ok(bytes) => {
+                    // Behind another operation on its shard it waits for that one, or it might overtake a write.
+                    if !calls.contains_key(&shard)
+                        && let Some(answer) = self.read_alone(shard, &op)
+                    {
+                        results[place] = Some(Ok(answer));
+                        continue;
+                    }
                     let call = calls.entry(shard).or_default();
                     call.places.push(place);
                     call.ops.push(op);
@@ -142,7 +149,6 @@ impl Joined {
                 Err(error) => results[place] = Some(Err(error)),
             }
         }
-        calls.retain(|shard, call| !self.answer_alone(*shard, call, &mut results));
         while !calls.is_empty() {
             let round = calls.iter_mut().map(|(shard, call)| (*shard, call.next_part())).collect();
             self.run(round, timeout, &mut results).await;
@@ -152,16 +158,6 @@ impl Joined {
             results.into_iter().map(|result| result.unwrap_or_else(|| Err(Error::ShuttingDown))).collect();
         self.count_outcomes(&results);
         results
-    }
-
-    /// Answers a call of reads only without a worker, if that can be done for all of them.
-    fn answer_alone(&self, shard: ShardId, call: &Call, results: &mut [Option<Result<Outcome, Error>>]) -> bool {
-        let answers: Option<Vec<_>> = call.ops.iter().map(|op| self.read_alone(shard, op)).collect();
-        let Some(answers) = answers else { return false };
-        for (place, answer) in call.places.iter().zip(answers) {
-            results[*place] = Some(Ok(answer));
-        }
-        true
     }
 
     fn count_reads(&self, hits: u64, misses: u64) {
