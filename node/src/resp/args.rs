@@ -31,6 +31,11 @@ impl Args {
         all_sound.then_some(Self { frame, words })
     }
 
+    /// The same words in memory of their own, for whoever keeps them.
+    pub(super) fn detached(&self) -> Self {
+        Self { frame: Bytes::copy_from_slice(&self.frame), words: self.words.clone() }
+    }
+
     /// How many words there are, the name included.
     pub(super) fn len(&self) -> usize {
         self.words.len()

@@ -51,7 +51,9 @@ mod number;
 mod reply;
 mod server;
 mod session;
+mod slowlog;
 mod stats;
+mod transaction;
 
 /// The names of all commands of this door, in lower case: the labels of its metrics.
 #[must_use]

@@ -409,7 +409,7 @@ proptest! {
             }
             let limits = framing::Limits { bulk_bytes: 1000, request_bytes: 10_000, words: 100 };
             match framing::Decoder::new(limits).next(&mut text) {
-                Ok(Some(framing::Frame::Command(args))) => batch.plan(&args, &mut session, &map, &executor),
+                Ok(Some(framing::Frame::Command(args))) => batch.plan(args, &mut session, &map, &executor),
                 other => panic!("{other:?}"),
             }
         }

@@ -55,13 +55,11 @@ fn command_getkeys(_: &mut Ctx<'_>, args: &Args) -> Planned {
     if !fits_arity(spec.arity, args.len() - 2) {
         return Err(Reply::error("ERR Invalid number of arguments specified for command"));
     }
-    let (first, last, step) = spec.keys.positions();
-    if first == 0 {
+    let keys: Vec<Reply> = spec.keys.places(args.len() - 2).map(|place| Reply::Bulk(args.bytes(place + 2))).collect();
+    if keys.is_empty() {
         return Err(Reply::error("ERR The command has no key arguments"));
     }
-    let end = if last < 0 { args.len() } else { 3 + last as usize };
-    let keys = (2 + first as usize..end).step_by(step as usize).map(|index| Reply::Bulk(args.bytes(index)));
-    Ok(Step::Done(Reply::Array(keys.collect())))
+    Ok(Step::Done(Reply::Array(keys)))
 }
 
 fn command_help(_: &mut Ctx<'_>, _: &Args) -> Planned {
@@ -112,6 +110,7 @@ fn category(group: &str) -> &'static str {
         "string" => "@string",
         "generic" => "@keyspace",
         "connection" => "@connection",
+        "transactions" => "@transaction",
         "cluster" => "@connection",
         _ => "@admin",
     }
@@ -125,6 +124,19 @@ impl Keys {
             Self::First => (1, 1, 1),
             Self::All => (1, -1, 1),
             Self::Pairs => (1, -1, 2),
+            Self::FirstTwo => (1, 2, 1),
+            Self::Second => (2, 2, 1),
         }
+    }
+
+    /// Which words of so many are keys, as far as they are there.
+    pub(super) fn places(self, words: usize) -> impl Iterator<Item = usize> {
+        let (first, last, step) = self.positions();
+        let end = match (first, last) {
+            (0, _) => 0,
+            (_, ..0) => words,
+            (_, last) => words.min(last as usize + 1),
+        };
+        (first as usize..end).step_by(step.max(1) as usize)
     }
 }

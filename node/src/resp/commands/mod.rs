@@ -4,16 +4,22 @@
 //! their outcomes become the reply. It performs nothing itself; `batch` does.
 
 mod catalogue;
+mod clients;
 mod connection;
+mod copies;
 mod counters;
 mod expiry;
 mod info;
 mod keys;
 mod lookup;
+mod multi;
+mod object;
+mod pattern;
 mod ranges;
 mod scan;
 mod server;
 mod settings;
+mod slow;
 mod strings;
 mod table;
 
@@ -61,6 +67,10 @@ enum Keys {
     All,
     /// Every other word behind the name.
     Pairs,
+    /// The two words behind the name.
+    FirstTwo,
+    /// The second word behind the name: the first is a subcommand.
+    Second,
 }
 
 type Handler = fn(&mut Ctx<'_>, &Args) -> Planned;
@@ -98,7 +108,11 @@ pub(super) fn names() -> Vec<&'static str> {
 pub(super) fn plan(index: usize, session: &mut Session, map: &ShardMap, args: &Args) -> Step {
     let spec = &all()[index];
     if !fits_arity(spec.arity, args.len()) {
+        session.transaction.spoil();
         return Step::Done(errors::wrong_arity(spec.name));
+    }
+    if let Some(step) = multi::queue(index, session, map, args) {
+        return step;
     }
     let mut ctx = Ctx { session, map, name: spec.name };
     (spec.plan)(&mut ctx, args).unwrap_or_else(Step::Done)
@@ -177,6 +191,13 @@ impl Ctx<'_> {
         requests.collect()
     }
 
+    /// The shard of keys that one command must find at one place.
+    fn one_shard<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> Result<ShardId, Reply> {
+        let mut shards = keys.into_iter().map(|key| self.map.shard_of(key));
+        let shard = shards.next().ok_or_else(errors::unexpected_outcome)?;
+        if shards.all(|other| other == shard) { Ok(shard) } else { Err(errors::cross_slot()) }
+    }
+
     /// The words from `first` on, as keys.
     fn keys_from(args: &Args, first: usize) -> Result<Vec<Key>, Reply> {
         (first..args.len()).map(|index| args.key(index)).collect()
@@ -241,16 +262,33 @@ struct Sub {
 
 /// Plans a subcommand, with Redis's errors for one that doesn't exist or has the wrong number of words.
 fn plan_sub(subs: &[Sub], ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    let Some(sub) = subs.iter().find(|sub| args.is(1, sub.name)) else {
-        let mut text = b"ERR unknown subcommand '".to_vec();
-        text.extend_from_slice(&args.word(1)[..args.word(1).len().min(128)]);
-        text.extend_from_slice(format!("'. Try {} HELP.", ctx.name.to_ascii_uppercase()).as_bytes());
-        return Err(Reply::error_from(text));
-    };
+    let sub = find_sub(subs, ctx.name, args)?;
     if !fits_arity(sub.arity, args.len()) {
         return Err(errors::wrong_arity(&format!("{}|{}", ctx.name, sub.name)));
     }
     (sub.plan)(ctx, args)
+}
+
+/// The subcommand that is named by the second word.
+fn find_sub<'s>(subs: &'s [Sub], name: &str, args: &Args) -> Result<&'s Sub, Reply> {
+    subs.iter().find(|sub| args.is(1, sub.name)).ok_or_else(|| {
+        let mut text = b"ERR unknown subcommand '".to_vec();
+        text.extend_from_slice(&args.word(1)[..args.word(1).len().min(128)]);
+        text.extend_from_slice(format!("'. Try {} HELP.", name.to_ascii_uppercase()).as_bytes());
+        Reply::error_from(text)
+    })
+}
+
+/// The subcommands of a command whose second word is always one.
+fn subs_of(name: &str) -> Option<&'static [Sub]> {
+    match name {
+        "client" => Some(clients::SUBS),
+        "config" => Some(settings::SUBS),
+        "memory" => Some(object::MEMORY),
+        "object" => Some(object::OBJECT),
+        "slowlog" => Some(slow::SUBS),
+        _ => None,
+    }
 }
 
 /// The reply to a `HELP` subcommand.

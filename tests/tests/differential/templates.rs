@@ -1,0 +1,73 @@
+//! The table of commands that are drawn, and of words that fill them.
+//!
+//! `KEY VALUE INT FLOAT TTL AT MODE` are drawn anew at each place; `WORD+` stands for one to three of them, and `A&B+`
+//! for so many pairs.
+
+/// One kind of command.
+pub(crate) struct Template {
+    pub(crate) words: &'static str,
+    /// How often it is drawn, beside the others.
+    pub(crate) weight: u64,
+    /// Its keys must be of one shard.
+    pub(crate) one_shard: bool,
+}
+
+const fn any(weight: u64, words: &'static str) -> Template {
+    Template { words, weight, one_shard: false }
+}
+
+#[rustfmt::skip]
+pub(crate) const TEMPLATES: &[Template] = &[
+    any(30, "GET KEY"), any(30, "SET KEY VALUE"), any(4, "SET KEY VALUE NX"), any(4, "SET KEY VALUE XX GET"),
+    any(4, "SET KEY VALUE EX TTL"), any(4, "SET KEY VALUE PX TTL"), any(3, "SET KEY VALUE EXAT AT"),
+    any(3, "SET KEY VALUE PXAT AT GET"), any(3, "SET KEY VALUE KEEPTTL"), any(2, "SET KEY VALUE NX GET"),
+    any(2, "SET KEY VALUE KEEPTTL EX TTL"), any(1, "SET KEY VALUE NX XX"),
+    any(6, "MGET KEY+"), any(6, "MSET KEY&VALUE+"), any(4, "GETDEL KEY"), any(3, "GETEX KEY"),
+    any(3, "GETEX KEY EX TTL"), any(3, "GETEX KEY PXAT AT"), any(3, "GETEX KEY PERSIST"), any(4, "GETSET KEY VALUE"),
+    any(4, "SETNX KEY VALUE"), any(4, "SETEX KEY TTL VALUE"), any(4, "PSETEX KEY TTL VALUE"),
+    any(8, "INCR KEY"), any(6, "DECR KEY"), any(6, "INCRBY KEY INT"), any(6, "DECRBY KEY INT"),
+    any(8, "INCRBYFLOAT KEY FLOAT"), any(8, "APPEND KEY VALUE"), any(6, "STRLEN KEY"), any(6, "GETRANGE KEY INT INT"),
+    any(3, "SUBSTR KEY INT INT"), any(6, "SETRANGE KEY INT VALUE"), any(6, "EXPIRE KEY TTL"),
+    any(4, "EXPIRE KEY TTL MODE+"), any(4, "PEXPIRE KEY TTL"), any(3, "EXPIREAT KEY AT"),
+    any(3, "PEXPIREAT KEY AT MODE"), any(6, "TTL KEY"), any(4, "PTTL KEY"), any(4, "EXPIRETIME KEY"),
+    any(4, "PEXPIRETIME KEY"), any(4, "PERSIST KEY"), any(8, "DEL KEY+"), any(3, "UNLINK KEY+"), any(5, "EXISTS KEY+"),
+    any(4, "TOUCH KEY+"), any(4, "TYPE KEY"), any(2, "PING"), any(2, "PING VALUE"), any(2, "ECHO VALUE"),
+    any(1, "SELECT INT"), any(1, "AUTH VALUE"), any(1, "AUTH default VALUE"), any(1, "AUTH VALUE VALUE"),
+    any(1, "UNKNOWN VALUE INT"), any(1, "CLIENT GETNAME"), any(1, "CLIENT SETNAME INT"), any(1, "CLIENT VALUE"),
+];
+
+/// Whole numbers and what looks like them.
+pub(crate) const INTEGERS: &[&[u8]] = &[
+    b"0",
+    b"1",
+    b"-1",
+    b"2",
+    b"5",
+    b"10",
+    b"-7",
+    b"100",
+    b"9223372036854775807",
+    b"-9223372036854775808",
+    b"9223372036854775808",
+    b"01",
+    b"+1",
+    b" 1",
+    b"1.0",
+    b"",
+    b"abc",
+    b"1 ",
+    b"-0",
+    b"20000000",
+];
+
+/// Decimal numbers and what looks like them.
+pub(crate) const FLOATS: &[&[u8]] = &[
+    b"0.5", b"-0.25", b"1", b"3.0e2", b"1e-3", b"10.1", b"-1.5", b"nan", b"inf", b"-inf", b"1e400", b"abc", b"",
+    b" 1.5", b"0x10", b"5.0", b"1.", b".5", b"+2.5",
+];
+
+/// Times to live: long, or none at all, so that nothing depends on the clock.
+pub(crate) const TTLS: &[&[u8]] =
+    &[b"1000", b"2000", b"100000", b"300000", b"0", b"-1", b"-1000", b"9223372036854775807", b"x", b"1.5", b""];
+
+pub(crate) const VALUES: &[&[u8]] = &[b"a", b"", b"hello", b"Hello, World", b"with space", b"\x00\xff\r\n", b"3.14"];
