@@ -214,6 +214,8 @@ pub enum Query {
     },
     /// How many keys are present.
     Size,
+    /// How many keys are present that have a deadline.
+    Expiring,
     /// A key chosen by `seed` alone.
     RandomKey {
         /// The draw; made by the door, so that reading stays a pure function.
@@ -273,7 +275,7 @@ pub enum Outcome {
         /// The keys.
         keys: Vec<Key>,
     },
-    /// `Size`, `Flush` (how many went): a number of keys.
+    /// `Size`, `Expiring`, `Flush` (how many went): a number of keys.
     Count(u64),
     /// `RandomKey`: `None` when the shard is empty.
     RandomKey(Option<Key>),

@@ -179,6 +179,9 @@ impl<E: Executor> Connection<E> {
         }
         for Answer { command, proto, silent, words: _, reply } in answers {
             let reply = self.bounded(reply);
+            if let Reply::Error(text) = &reply {
+                self.session.server.stats.count_error(text);
+            }
             if let Some(index) = command {
                 if run.index != index {
                     self.count(mem::replace(&mut run, CommandRun { index, calls: 0, errors: 0 }), elapsed);
@@ -224,7 +227,7 @@ impl<E: Executor> Connection<E> {
             return;
         }
         let server = &self.session.server;
-        server.stats.count_commands(index, calls, errors);
+        server.stats.count_commands(index, calls, errors, elapsed);
         if let Some(observer) = &server.config.observer {
             observer.observe(commands::all()[index].name, calls, elapsed);
         }

@@ -2,6 +2,7 @@
 
 mod executor;
 mod script;
+mod transactions;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 

@@ -15,6 +15,8 @@ pub(super) const MAX_QUEUED_COMMANDS: usize = 10_000;
 pub(super) const MAX_QUEUED_BYTES: usize = 9 << 20;
 /// Each is compared in the log.
 pub(super) const MAX_WATCHED_KEYS: usize = 1_000;
+/// Of all watched keys together.
+pub(super) const MAX_WATCHED_BYTES: usize = 1 << 20;
 
 /// A connection's transaction, if any.
 #[derive(Default)]
@@ -110,8 +112,11 @@ impl Watched {
         self.0.lock().is_empty()
     }
 
-    pub(super) fn len(&self) -> usize {
-        self.0.lock().len()
+    /// Whether so many more keys, of so many bytes together, would be too much.
+    pub(super) fn is_full_with(&self, keys: usize, bytes: usize) -> bool {
+        let watched = self.0.lock();
+        let held: usize = watched.iter().map(|(key, _)| key.len()).sum();
+        watched.len() + keys > MAX_WATCHED_KEYS || held + bytes > MAX_WATCHED_BYTES
     }
 
     /// A key that is watched already keeps the version that was seen first.

@@ -1,6 +1,6 @@
 //! Random commands from the table of templates, the same for the same seed.
 
-use crate::templates::{FLOATS, INTEGERS, TEMPLATES, TTLS, VALUES};
+use crate::templates::{FLOATS, INTEGERS, PATTERNS, Reach, TEMPLATES, TTLS, Template, VALUES};
 
 /// The words of one command.
 pub(crate) type Command = Vec<Vec<u8>>;
@@ -29,13 +29,7 @@ impl Generator {
         (0..count).map(|_| self.command(place)).collect()
     }
 
-    /// Notes whether the connection is amid a transaction now.
-    pub(crate) fn learn(&mut self, place: usize, pipeline: &[Command]) {
-        for command in pipeline {
-            self.note(place, command);
-        }
-    }
-
+    /// Notes whether the connection may be amid a transaction now.
     fn note(&mut self, place: usize, command: &Command) {
         match command[0].to_ascii_uppercase().as_slice() {
             b"MULTI" | b"WATCH" => self.tied[place] = true,
@@ -46,20 +40,14 @@ impl Generator {
     }
 
     fn command(&mut self, place: usize) -> Command {
-        let total: u64 = TEMPLATES.iter().map(|template| template.weight).sum();
-        let mut draw = self.below(total);
-        let template = TEMPLATES
-            .iter()
-            .find(|template| match draw.checked_sub(template.weight) {
-                Some(left) => {
-                    draw = left;
-                    false
-                }
-                None => true,
-            })
-            .expect("a draw below the sum of the weights");
+        let template = loop {
+            let template = self.template();
+            if !(self.tied[place] && template.reach == Reach::Everything) {
+                break template;
+            }
+        };
         // Outside of transactions most commands take keys of any shard.
-        let tagged = self.tied[place] || template.one_shard;
+        let tagged = self.tied[place] || template.reach == Reach::OneShard;
         let mut command: Command = Vec::new();
         for word in template.words.split(' ') {
             let repeat = if word.ends_with('+') { 1 + self.below(3) } else { 1 };
@@ -77,11 +65,23 @@ impl Generator {
         command
     }
 
+    fn template(&mut self) -> &'static Template {
+        let mut draw = self.below(TEMPLATES.iter().map(|template| template.weight).sum());
+        for template in TEMPLATES {
+            match draw.checked_sub(template.weight) {
+                Some(left) => draw = left,
+                None => return template,
+            }
+        }
+        unreachable!("a draw is below the sum of the weights")
+    }
+
     fn fill(&mut self, word: &str, tagged: bool) -> Vec<u8> {
         match word {
             "KEY" => self.key(tagged),
             "VALUE" => self.value(),
             "INT" => self.pick(INTEGERS).to_vec(),
+            "PATTERN" => self.pick(PATTERNS).to_vec(),
             "FLOAT" => self.pick(FLOATS).to_vec(),
             "TTL" => self.pick(TTLS).to_vec(),
             "AT" => self.pick(&[b"1", b"0", b"-5", b"99999999999", b"4102444800", b"4102444801", b"x"]).to_vec(),
@@ -114,15 +114,20 @@ impl Generator {
 
     /// One word too few, too many, or another one.
     fn spoil(&mut self, command: &mut Command) {
+        // Without its bound it waits for ever.
+        if command[0].eq_ignore_ascii_case(b"wait") {
+            return;
+        }
         match self.below(3) {
             0 if command.len() > 1 => {
                 command.pop();
             }
-            1 => command.push(b"more".to_vec()),
+            1 => command.push(b"{t}more".to_vec()),
             _ => {
                 let place = self.below(command.len() as u64) as usize;
                 // Not the key: the empty one and those of other shards are other errors here.
-                if place != 1 && !command[place].starts_with(b"{t}") {
+                let is_key = command[place].starts_with(b"{t}") || command[place].starts_with(b"k");
+                if place != 1 && !is_key {
                     command[place] = self.pick(&[b"nonsense", b"0", b"", b"\r\n", b"EX"]).to_vec();
                 }
             }

@@ -54,3 +54,16 @@ fn reply_length(input: &[u8]) -> Option<usize> {
         kind => panic!("no reply begins with {:?}: {:?}", char::from(kind), input.escape_ascii().to_string()),
     }
 }
+
+/// The items of a list; none of what is no list.
+pub(crate) fn items(reply: &[u8]) -> Vec<&[u8]> {
+    let Some(header) = reply.windows(2).position(|pair| pair == b"\r\n") else { return Vec::new() };
+    let mut rest = if reply[0] == b'*' { &reply[header + 2..] } else { &[] };
+    let mut items = Vec::new();
+    while let Some(length) = (!rest.is_empty()).then(|| reply_length(rest)).flatten() {
+        let (item, behind) = rest.split_at(length);
+        items.push(item);
+        rest = behind;
+    }
+    items
+}

@@ -1,6 +1,6 @@
 //! The table of commands that are drawn, and of words that fill them.
 //!
-//! `KEY VALUE INT FLOAT TTL AT MODE` are drawn anew at each place; `WORD+` stands for one to three of them, and `A&B+`
+//! `KEY VALUE INT FLOAT TTL AT MODE PATTERN` are drawn anew at each place; `WORD+` stands for one to three of them, and `A&B+`
 //! for so many pairs.
 
 /// One kind of command.
@@ -8,12 +8,30 @@ pub(crate) struct Template {
     pub(crate) words: &'static str,
     /// How often it is drawn, beside the others.
     pub(crate) weight: u64,
-    /// Its keys must be of one shard.
-    pub(crate) one_shard: bool,
+    pub(crate) reach: Reach,
+}
+
+/// Which keys it is about.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Any.
+    Any,
+    /// Those of one shard.
+    OneShard,
+    /// All: it is never drawn amid a transaction.
+    Everything,
+}
+
+const fn one(weight: u64, words: &'static str) -> Template {
+    Template { words, weight, reach: Reach::OneShard }
+}
+
+const fn all(weight: u64, words: &'static str) -> Template {
+    Template { words, weight, reach: Reach::Everything }
 }
 
 const fn any(weight: u64, words: &'static str) -> Template {
-    Template { words, weight, one_shard: false }
+    Template { words, weight, reach: Reach::Any }
 }
 
 #[rustfmt::skip]
@@ -34,7 +52,26 @@ pub(crate) const TEMPLATES: &[Template] = &[
     any(4, "TOUCH KEY+"), any(4, "TYPE KEY"), any(2, "PING"), any(2, "PING VALUE"), any(2, "ECHO VALUE"),
     any(1, "SELECT INT"), any(1, "AUTH VALUE"), any(1, "AUTH default VALUE"), any(1, "AUTH VALUE VALUE"),
     any(1, "UNKNOWN VALUE INT"), any(1, "CLIENT GETNAME"), any(1, "CLIENT SETNAME INT"), any(1, "CLIENT VALUE"),
+    one(4, "MSETNX KEY&VALUE+"), one(4, "RENAME KEY KEY"), one(4, "RENAMENX KEY KEY"), one(4, "COPY KEY KEY"),
+    one(4, "COPY KEY KEY REPLACE"), one(1, "COPY KEY KEY DB INT"), all(2, "KEYS PATTERN"), all(1, "DBSIZE"),
+    all(1, "RANDOMKEY"), all(1, "FLUSHALL"), all(1, "FLUSHDB ASYNC"), any(2, "OBJECT ENCODING KEY"),
+    any(1, "OBJECT REFCOUNT KEY"), any(1, "OBJECT FREQ KEY"), any(1, "OBJECT IDLETIME KEY"), any(1, "OBJECT VALUE KEY"),
+    any(2, "MEMORY USAGE KEY"), any(1, "MEMORY USAGE KEY SAMPLES INT"), any(1, "WAIT 0 INT"), any(1, "WAIT INT 1"),
+    one(8, "MULTI"), one(14, "EXEC"), one(3, "DISCARD"), one(6, "WATCH KEY+"), one(2, "UNWATCH"), any(1, "RESET"),
+    any(1, "SLOWLOG RESET"), any(1, "SLOWLOG LEN"), any(1, "SLOWLOG GET INT"), any(1, "CLIENT NO-EVICT ON"),
+    any(1, "CLIENT NO-EVICT INT"), any(1, "CLIENT REPLY ON"), any(1, "CLIENT REPLY INT"), any(1, "CLIENT KILL INT"),
+    any(1, "CLIENT KILL ID 123456789"), any(1, "CLIENT KILL VALUE INT"), any(1, "CLIENT LIST TYPE pubsub"),
+    any(1, "CLIENT LIST ID INT"), any(1, "CLIENT LIST"), any(1, "CLIENT INFO"), any(1, "CLIENT ID"), any(1, "TIME"),
+    all(1, "INFO"), all(1, "INFO server"), any(1, "COMMAND GETKEYS SET KEY VALUE"), any(1, "COMMAND GETKEYS MSET KEY&VALUE+"),
+    any(1, "COMMAND GETKEYS COPY KEY KEY"), any(1, "COMMAND GETKEYS OBJECT ENCODING KEY"), any(1, "COMMAND GETKEYS PING"),
+    any(1, "COMMAND COUNT"), any(1, "COMMAND INFO NOSUCH"), any(1, "COMMAND DOCS NOSUCH"), any(1, "COMMAND LIST"),
+    any(1, "COMMAND VALUE"), all(1, "HELLO"), all(1, "HELLO INT"), all(1, "HELLO 2"), all(1, "HELLO 3"),
+    all(1, "HELLO 3 SETNAME INT"), all(1, "HELLO 3 AUTH VALUE VALUE"), all(2, "SCAN 0 COUNT 1000"),
+    all(1, "SCAN INT"), all(1, "SCAN 0 MATCH PATTERN"), all(1, "SCAN 0 VALUE INT"), any(1, "CONFIG GET databases"),
+    any(1, "CONFIG GET nosuch"), any(1, "READONLY"), any(1, "OBJECT"), any(1, "SLOWLOG NOSUCH"),
 ];
+
+pub(crate) const PATTERNS: &[&[u8]] = &[b"*", b"k*", b"{t}?", b"*[0-2]", b"k[^1]", b"none", b""];
 
 /// Whole numbers and what looks like them.
 pub(crate) const INTEGERS: &[&[u8]] = &[

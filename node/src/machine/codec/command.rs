@@ -197,6 +197,7 @@ fn query_to_pb(query: &Query) -> pb::Query {
         Query::Meta { key } => Pb::Meta(key.clone()),
         Query::Scan { cursor, count } => Pb::Scan(pb::Scan { cursor: *cursor, count: *count }),
         Query::Size => Pb::Size(pb::Empty {}),
+        Query::Expiring => Pb::Expiring(pb::Empty {}),
         Query::RandomKey { seed } => Pb::RandomKey(*seed),
         Query::Multi(queries) => Pb::Multi(pb::Multi { queries: queries.iter().map(query_to_pb).collect() }),
     };
@@ -213,6 +214,7 @@ fn query_from_pb(query: pb::Query) -> Result<Query, DecodeError> {
         Pb::Meta(key) => Query::Meta { key },
         Pb::Scan(pb::Scan { cursor, count }) => Query::Scan { cursor, count },
         Pb::Size(pb::Empty {}) => Query::Size,
+        Pb::Expiring(pb::Empty {}) => Query::Expiring,
         Pb::RandomKey(seed) => Query::RandomKey { seed },
         Pb::Multi(pb::Multi { queries }) => {
             Query::Multi(queries.into_iter().map(query_from_pb).collect::<Result<_, _>>()?)

@@ -213,7 +213,7 @@ fn query_size(query: &Query) -> usize {
             | Query::Strlen { key }
             | Query::Exists { key }
             | Query::Meta { key } => key.len(),
-            Query::Scan { .. } | Query::Size | Query::RandomKey { .. } => 0,
+            Query::Scan { .. } | Query::Size | Query::Expiring | Query::RandomKey { .. } => 0,
             Query::Multi(queries) => queries.iter().map(query_size).sum(),
         }
 }
@@ -291,7 +291,7 @@ fn check_query(query: &Query) -> Result<(), Refusal> {
         | Query::Strlen { key }
         | Query::Exists { key }
         | Query::Meta { key } => check_key(key),
-        Query::Scan { .. } | Query::Size | Query::RandomKey { .. } => Ok(()),
+        Query::Scan { .. } | Query::Size | Query::Expiring | Query::RandomKey { .. } => Ok(()),
         Query::Multi(queries) => queries.iter().try_for_each(|query| match query {
             Query::Multi(_) => Err(Refusal::Invalid),
             query => check_query(query),

@@ -75,6 +75,7 @@ fn simple_query() -> impl Strategy<Value = Query> {
         (0_u32..20).prop_map(|count| Query::Scan { cursor: 0, count }),
         (any::<u64>(), any::<u32>()).prop_map(|(cursor, count)| Query::Scan { cursor, count }),
         Just(Query::Size),
+        Just(Query::Expiring),
         any::<u64>().prop_map(|seed| Query::RandomKey { seed }),
     ]
 }

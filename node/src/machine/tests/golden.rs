@@ -174,6 +174,7 @@ fn query(words: &[&str]) -> Option<Query> {
         ["meta", _] => Query::Meta { key: key() },
         ["scan", cursor, count] => Query::Scan { cursor: number(cursor), count: number(count) },
         ["size"] => Query::Size,
+        ["expiring"] => Query::Expiring,
         ["random", seed] => Query::RandomKey { seed: number(seed) },
         ["multi", ref parts @ ..] => {
             Query::Multi(parts.split(|w| *w == ",").map(|part| query(part).expect("a query")).collect())

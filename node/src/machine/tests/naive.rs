@@ -223,6 +223,9 @@ impl Naive {
             Query::Strlen { key } => Outcome::Length(self.map.get(key).map_or(0, |e| e.value().len() as u64)),
             Query::Exists { key } => Outcome::Present(self.map.contains_key(key)),
             Query::Meta { key } => Outcome::Meta(self.map.get(key).map(|e| self.found(e).meta)),
+            Query::Expiring => {
+                Outcome::Count(self.map.values().filter(|entry| entry.expires_at().is_some()).count() as u64)
+            }
             Query::Size => Outcome::Count(self.map.len() as u64),
             Query::Scan { cursor, count } => self.scan(*cursor, *count),
             Query::RandomKey { seed } => {

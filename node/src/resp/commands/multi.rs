@@ -6,7 +6,7 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    super::transaction::{Full, MAX_QUEUED_BYTES, MAX_QUEUED_COMMANDS, MAX_WATCHED_KEYS, Queue},
+    super::transaction::{Full, MAX_QUEUED_BYTES, MAX_QUEUED_COMMANDS, MAX_WATCHED_BYTES, MAX_WATCHED_KEYS, Queue},
     Args, Command, Ctx, Finish, Key, Op, Outcome, Planned, Query, Reply, Request, Session, Spec, Step, all, all_read,
     errors, fits_arity, parts, plan, subs_of,
 };
@@ -49,8 +49,10 @@ pub(super) fn watch(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
     // In memory of their own: they stay.
     let keys: Vec<Key> = Ctx::keys_from(args, 1)?.into_iter().map(|key| Key::copy_from_slice(&key)).collect();
     let watched = ctx.session.transaction.watched().clone();
-    if watched.len() + keys.len() > MAX_WATCHED_KEYS {
-        return Err(Reply::error_from(format!("ERR too many watched keys: the limit is {MAX_WATCHED_KEYS}")));
+    if watched.is_full_with(keys.len(), keys.iter().map(Key::len).sum()) {
+        return Err(Reply::error_from(format!(
+            "ERR too many watched keys: the limits are {MAX_WATCHED_KEYS} keys and {MAX_WATCHED_BYTES} bytes"
+        )));
     }
     let shard = ctx.one_shard(keys.iter().chain(watched.any().iter()))?;
     let query = Query::Multi(keys.iter().map(|key| Query::Meta { key: key.clone() }).collect());

@@ -123,7 +123,7 @@ fn visit_query(
         | Query::Strlen { key }
         | Query::Exists { key }
         | Query::Meta { key } => each(Some(key), Action::Read(query.clone()), outcome),
-        Query::Scan { .. } | Query::Size | Query::RandomKey { .. } => {}
+        Query::Scan { .. } | Query::Size | Query::Expiring | Query::RandomKey { .. } => {}
         Query::Multi(queries) => {
             for (i, query) in queries.iter().enumerate() {
                 visit_query(query, part(outcome, i), each);
