@@ -72,7 +72,9 @@ pub fn answer_key(query: &Query, entry: Option<&Entry>, clock: Timestamp) -> Opt
         Query::Strlen { .. } => Outcome::Length(entry.map_or(0, |entry| entry.value().len() as u64)),
         Query::Exists { .. } => Outcome::Present(entry.is_some()),
         Query::Meta { .. } => Outcome::Meta(entry.map(|entry| meta(entry, clock))),
-        Query::Scan { .. } | Query::Size | Query::Expiring | Query::RandomKey { .. } | Query::Multi(_) => return None,
+        Query::Scan { .. } | Query::Size | Query::Expiring | Query::RandomKey { .. } | Query::Multi(_) => {
+            return None;
+        }
     })
 }
 

@@ -73,6 +73,15 @@ impl Args {
         parse_i64(self.word(index)).ok_or_else(|| Reply::error(errors::NOT_AN_INTEGER))
     }
 
+    /// A word that is the number of a database: there is only 0.
+    pub(super) fn database(&self, index: usize) -> Result<(), Reply> {
+        match i32::try_from(self.integer(index)?) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(Reply::error("ERR DB index is out of range")),
+            Err(_) => Err(Reply::error(errors::NOT_AN_INT)),
+        }
+    }
+
     /// Whether a word is this one, in whatever case.
     pub(super) fn is(&self, index: usize, word: &str) -> bool {
         self.word(index).eq_ignore_ascii_case(word.as_bytes())

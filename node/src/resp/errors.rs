@@ -9,6 +9,7 @@ use crate::{
 
 pub(super) const SYNTAX: &str = "ERR syntax error";
 pub(super) const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+pub(super) const NOT_AN_INT: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
 pub(super) const TOO_LONG: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
 pub(super) const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 pub(super) const MAX_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";

@@ -16,7 +16,7 @@ pub(crate) struct Generator {
 
 impl Generator {
     pub(crate) fn new(seed: u64) -> Self {
-        Self { state: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15), tied: [false; 64] }
+        Self { state: seed.wrapping_mul(0xd1b5_4a32_d192_ed03), tied: [false; 64] }
     }
 
     pub(crate) fn connection(&mut self, count: usize) -> usize {
@@ -79,6 +79,7 @@ impl Generator {
     fn fill(&mut self, word: &str, tagged: bool) -> Vec<u8> {
         match word {
             "KEY" => self.key(tagged),
+            "DECIMAL" => format!("{{t}}f{}", self.below(3)).into_bytes(),
             "VALUE" => self.value(),
             "INT" => self.pick(INTEGERS).to_vec(),
             "PATTERN" => self.pick(PATTERNS).to_vec(),
@@ -115,7 +116,7 @@ impl Generator {
     /// One word too few, too many, or another one.
     fn spoil(&mut self, command: &mut Command) {
         // Without its bound it waits for ever.
-        if command[0].eq_ignore_ascii_case(b"wait") {
+        if command[0].eq_ignore_ascii_case(b"wait") || command[0].eq_ignore_ascii_case(b"exec") {
             return;
         }
         match self.below(3) {
@@ -128,7 +129,7 @@ impl Generator {
                 // Not the key: the empty one and those of other shards are other errors here.
                 let is_key = command[place].starts_with(b"{t}") || command[place].starts_with(b"k");
                 if place != 1 && !is_key {
-                    command[place] = self.pick(&[b"nonsense", b"0", b"", b"\r\n", b"EX"]).to_vec();
+                    command[place] = self.pick(&[b"nonsense", b"0", b"", b"EX"]).to_vec();
                 }
             }
         }

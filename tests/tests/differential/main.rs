@@ -15,7 +15,11 @@ use std::{env, fmt::Write as _};
 
 use crema_tests::cluster::Cluster;
 
-use self::{generator::{Command, Generator}, server::Redis, session::Session};
+use self::{
+    generator::{Command, Generator},
+    server::Redis,
+    session::Session,
+};
 
 /// So many commands in one history; then all keys go, and the next seed begins with fresh connections.
 const COMMANDS_OF_A_SEED: usize = 5_000;
@@ -101,18 +105,15 @@ impl Transaction {
         theirs == ours
             || theirs_each.len() == queued.len()
                 && ours_each.len() == queued.len()
-                && queued.iter().zip(theirs_each).zip(ours_each).all(|((command, theirs), ours)| {
-                    differences::is_same(command, theirs, ours)
-                })
+                && queued
+                    .iter()
+                    .zip(theirs_each)
+                    .zip(ours_each)
+                    .all(|((command, theirs), ours)| differences::is_same(command, theirs, ours))
     }
 }
 
-fn report(
-    seed: u64,
-    history: &[(usize, Command)],
-    theirs: Option<&Vec<u8>>,
-    ours: Option<&Vec<u8>>,
-) -> String {
+fn report(seed: u64, history: &[(usize, Command)], theirs: Option<&Vec<u8>>, ours: Option<&Vec<u8>>) -> String {
     let mut out = format!("seed {seed} (DIFFERENTIAL_SEED={seed}), command {}:\n", history.len());
     let first = history.len().saturating_sub(SHOWN);
     for (place, command) in &history[first..] {

@@ -4,15 +4,16 @@ use super::{
     super::glob, Args, Ctx, Keys, Planned, Reply, Spec, Step, Sub, all, errors, find, fits_arity, help, plan_sub,
 };
 
+pub(super) const SUBS: &[Sub] = &[
+    Sub { name: "count", arity: 2, plan: command_count },
+    Sub { name: "info", arity: -2, plan: command_info },
+    Sub { name: "docs", arity: -2, plan: command_docs },
+    Sub { name: "list", arity: -2, plan: command_list },
+    Sub { name: "getkeys", arity: -4, plan: command_getkeys },
+    Sub { name: "help", arity: 2, plan: command_help },
+];
+
 pub(super) fn command(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    const SUBS: &[Sub] = &[
-        Sub { name: "count", arity: 2, plan: command_count },
-        Sub { name: "info", arity: -2, plan: command_info },
-        Sub { name: "docs", arity: -2, plan: command_docs },
-        Sub { name: "list", arity: -2, plan: command_list },
-        Sub { name: "getkeys", arity: -3, plan: command_getkeys },
-        Sub { name: "help", arity: 2, plan: command_help },
-    ];
     match args.len() {
         1 => Ok(Step::Done(Reply::Array(all().iter().map(entry).collect()))),
         _ => plan_sub(SUBS, ctx, args),
@@ -52,14 +53,14 @@ fn command_list(_: &mut Ctx<'_>, args: &Args) -> Planned {
 fn command_getkeys(_: &mut Ctx<'_>, args: &Args) -> Planned {
     let spec = find(args.word(2)).map(|index| &all()[index]);
     let spec = spec.ok_or_else(|| Reply::error("ERR Invalid command specified"))?;
+    if spec.keys.positions().0 == 0 {
+        return Err(Reply::error("ERR The command has no key arguments"));
+    }
     if !fits_arity(spec.arity, args.len() - 2) {
         return Err(Reply::error("ERR Invalid number of arguments specified for command"));
     }
-    let keys: Vec<Reply> = spec.keys.places(args.len() - 2).map(|place| Reply::Bulk(args.bytes(place + 2))).collect();
-    if keys.is_empty() {
-        return Err(Reply::error("ERR The command has no key arguments"));
-    }
-    Ok(Step::Done(Reply::Array(keys)))
+    let keys = spec.keys.places(args.len() - 2).map(|place| Reply::Bulk(args.bytes(place + 2)));
+    Ok(Step::Done(Reply::Array(keys.collect())))
 }
 
 fn command_help(_: &mut Ctx<'_>, _: &Args) -> Planned {

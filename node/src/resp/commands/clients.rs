@@ -70,7 +70,7 @@ fn client_list(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
     }
     if args.is(2, "id") && args.len() > 3 {
         let invalid = || Reply::error("ERR Invalid client ID");
-        let id = |index| parse_i64(args.word(index)).filter(|id| *id > 0).ok_or_else(invalid);
+        let id = |index| parse_i64(args.word(index)).ok_or_else(invalid);
         let ids = (3..args.len()).map(id).collect::<Result<Vec<i64>, _>>()?;
         let chosen = clients.iter().filter(|client| ids.contains(&client.id.cast_signed())).map(AsRef::as_ref);
         return Ok(list(&chosen.collect::<Vec<_>>()));

@@ -77,10 +77,8 @@ pub(super) fn auth(_: &mut Ctx<'_>, args: &Args) -> Planned {
 }
 
 pub(super) fn select(_: &mut Ctx<'_>, args: &Args) -> Planned {
-    match args.integer(1)? {
-        0 => Ok(Step::Done(Reply::OK)),
-        _ => Err(Reply::error("ERR DB index is out of range")),
-    }
+    args.database(1)?;
+    Ok(Step::Done(Reply::OK))
 }
 
 pub(super) fn quit(ctx: &mut Ctx<'_>, _: &Args) -> Planned {

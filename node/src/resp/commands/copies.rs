@@ -23,9 +23,7 @@ pub(super) fn copy(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
             replace = true;
         } else if args.is(index, "db") && index + 1 < args.len() {
             index += 1;
-            if args.integer(index)? != 0 {
-                return Err(Reply::error("ERR DB index is out of range"));
-            }
+            args.database(index)?;
         } else {
             return Err(errors::syntax());
         }

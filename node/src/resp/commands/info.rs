@@ -3,8 +3,11 @@
 use std::fmt::Write as _;
 
 use super::{
-    super::stats::{CommandStats, RespStats}, Args, Ctx, Error, Op, Outcome, Planned, Query, Reply, Step, all_read,
-    connection::REDIS_VERSION, errors, parts, settings::policy_name,
+    super::stats::{CommandStats, RespStats},
+    Args, Ctx, Error, Op, Outcome, Planned, Query, Reply, Step, all_read,
+    connection::REDIS_VERSION,
+    errors, parts,
+    settings::policy_name,
 };
 
 /// In Redis's order; `commandstats` only when it is asked for by its name, or with everything.

@@ -108,8 +108,7 @@ pub(super) fn names() -> Vec<&'static str> {
 pub(super) fn plan(index: usize, session: &mut Session, map: &ShardMap, args: &Args) -> Step {
     let spec = &all()[index];
     if !fits_arity(spec.arity, args.len()) {
-        session.transaction.spoil();
-        return Step::Done(errors::wrong_arity(spec.name));
+        return Step::Done(multi::reject(session, spec, errors::wrong_arity(spec.name)));
     }
     if let Some(step) = multi::queue(index, session, map, args) {
         return step;
@@ -121,7 +120,6 @@ pub(super) fn plan(index: usize, session: &mut Session, map: &ShardMap, args: &A
 /// The reply to a command that is not in the table, as Redis words it.
 pub(super) fn unknown(args: &Args) -> Reply {
     const SHOWN_BYTES: usize = 128;
-    let cut = |word: &[u8], length: usize| word[..word.len().min(length)].to_vec();
     let mut shown = Vec::new();
     for index in 1..args.len() {
         if shown.len() >= SHOWN_BYTES {
@@ -137,6 +135,11 @@ pub(super) fn unknown(args: &Args) -> Reply {
     text.extend_from_slice(b"', with args beginning with: ");
     text.extend(shown);
     Reply::error_from(text)
+}
+
+/// So much of a word as Redis shows of it: a zero byte ends it.
+fn cut(word: &[u8], length: usize) -> Vec<u8> {
+    word.iter().take(length).take_while(|byte| **byte != 0).copied().collect()
 }
 
 fn fits_arity(arity: i32, words: usize) -> bool {
@@ -273,16 +276,17 @@ fn plan_sub(subs: &[Sub], ctx: &mut Ctx<'_>, args: &Args) -> Planned {
 fn find_sub<'s>(subs: &'s [Sub], name: &str, args: &Args) -> Result<&'s Sub, Reply> {
     subs.iter().find(|sub| args.is(1, sub.name)).ok_or_else(|| {
         let mut text = b"ERR unknown subcommand '".to_vec();
-        text.extend_from_slice(&args.word(1)[..args.word(1).len().min(128)]);
+        text.extend(cut(args.word(1), 128));
         text.extend_from_slice(format!("'. Try {} HELP.", name.to_ascii_uppercase()).as_bytes());
         Reply::error_from(text)
     })
 }
 
-/// The subcommands of a command whose second word is always one.
+/// The subcommands of a command whose second word, if there is one, is one of them.
 fn subs_of(name: &str) -> Option<&'static [Sub]> {
     match name {
         "client" => Some(clients::SUBS),
+        "command" => Some(catalogue::SUBS),
         "config" => Some(settings::SUBS),
         "memory" => Some(object::MEMORY),
         "object" => Some(object::OBJECT),

@@ -6,7 +6,9 @@
 use std::sync::atomic::Ordering;
 
 use super::{
-    super::transaction::{Full, MAX_QUEUED_BYTES, MAX_QUEUED_COMMANDS, MAX_WATCHED_BYTES, MAX_WATCHED_KEYS, Queue},
+    super::transaction::{
+        Full, MAX_QUEUED_BYTES, MAX_QUEUED_COMMANDS, MAX_WATCHED_BYTES, MAX_WATCHED_KEYS, Queue, Transaction,
+    },
     Args, Command, Ctx, Finish, Key, Op, Outcome, Planned, Query, Reply, Request, Session, Spec, Step, all, all_read,
     errors, fits_arity, parts, plan, subs_of,
 };
@@ -77,6 +79,23 @@ fn versions(results: Vec<Result<Outcome, Error>>) -> Result<Vec<Option<Version>>
     all_read(results)?.into_iter().flat_map(parts).map(version).collect()
 }
 
+/// A command that is refused before it is queued spoils the transaction; `EXEC` itself ends it.
+pub(super) fn reject(session: &mut Session, spec: &Spec, error: Reply) -> Reply {
+    if spec.name != "exec" {
+        session.transaction.spoil();
+        return error;
+    }
+    session.transaction = Transaction::default();
+    note_queued(session);
+    match error {
+        Reply::Error(text) => {
+            let reason = text.strip_prefix(b"ERR ").unwrap_or(&text);
+            Reply::error_from([b"EXECABORT Transaction discarded because of: ", reason].concat())
+        }
+        other => other,
+    }
+}
+
 /// Queues a command when the connection is amid a transaction; `None` when it is to be carried out now.
 pub(super) fn queue(index: usize, session: &mut Session, map: &ShardMap, args: &Args) -> Option<Step> {
     let spec = &all()[index];
@@ -99,7 +118,7 @@ fn admit(spec: &Spec, index: usize, session: &mut Session, map: &ShardMap, args:
     if OF_ALL_SHARDS.contains(&spec.name) {
         return Err(Reply::error("ERR Command not allowed inside a transaction"));
     }
-    if let Some(subs) = subs_of(spec.name) {
+    if let Some(subs) = subs_of(spec.name).filter(|_| args.len() > 1) {
         let sub = super::find_sub(subs, spec.name, args)?;
         if !fits_arity(sub.arity, args.len()) {
             return Err(errors::wrong_arity(&format!("{}|{}", spec.name, sub.name)));

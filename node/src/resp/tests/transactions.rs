@@ -54,7 +54,10 @@ async fn what_is_queued_and_watched_is_bounded() {
     input.extend_from_slice(&array("EXEC"));
     let answer = String::from_utf8(exchange(&mut stream, &input).await.0).unwrap();
     assert_eq!(answer.matches("+QUEUED\r\n").count(), MAX_QUEUED_COMMANDS);
-    assert!(answer.contains("-ERR too many commands in a transaction: the limit is 10000\r\n-EXECABORT "), "{answer}");
+    assert!(
+        answer.contains("-ERR too many commands in a transaction: the limit is 10000\r\n-EXECABORT "),
+        "{answer}"
+    );
     assert_eq!(ask(&mut stream, "GET {t}n").await, "$-1\r\n");
 
     let large = format!("SET {{t}}a {}", "x".repeat(MAX_QUEUED_BYTES / 2));
@@ -77,7 +80,8 @@ async fn a_killed_connection_ends_and_a_silent_one_is_silent() {
     assert_eq!(ask(&mut one, "CLIENT ID").await, ":1\r\n");
     assert_eq!(ask(&mut other, "CLIENT KILL ID 1").await, ":1\r\n");
     assert_eq!(tokio::time::timeout(PATIENCE, one.read(&mut [0; 8])).await.expect("an end in time").unwrap(), 0);
-    let pipeline = ["CLIENT REPLY OFF", "SET a 1", "NOSUCH", "CLIENT REPLY ON", "CLIENT REPLY SKIP", "GET a", "GET a"];
+    let pipeline =
+        ["CLIENT REPLY OFF", "SET a 1", "NOSUCH", "CLIENT REPLY ON", "CLIENT REPLY SKIP", "GET a", "GET a"];
     let input: Vec<u8> = pipeline.iter().flat_map(|command| array(command)).collect();
     let answer = exchange(&mut other, &input).await.0;
     assert_eq!(String::from_utf8(answer).unwrap(), "+OK\r\n$1\r\n1\r\n");
