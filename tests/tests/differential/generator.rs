@@ -26,7 +26,17 @@ impl Generator {
     /// What a connection sends next.
     pub(crate) fn pipeline(&mut self, place: usize) -> Vec<Command> {
         let count = if self.below(4) == 0 { 1 } else { 1 + self.below(LONGEST_PIPELINE) };
-        (0..count).map(|_| self.command(place)).collect()
+        let mut pipeline = Vec::new();
+        for _ in 0..count {
+            let command = self.command(place);
+            // A key that was absent, came and went again has changed for Redis, not for us: so none is watched.
+            if command[0].eq_ignore_ascii_case(b"watch") {
+                let set = |key: &Vec<u8>| vec![b"SETNX".to_vec(), key.clone(), b"watched".to_vec()];
+                pipeline.extend(command[1..].iter().map(set));
+            }
+            pipeline.push(command);
+        }
+        pipeline
     }
 
     /// Notes whether the connection may be amid a transaction now.
@@ -116,7 +126,7 @@ impl Generator {
     /// One word too few, too many, or another one.
     fn spoil(&mut self, command: &mut Command) {
         // Without its bound it waits for ever.
-        if command[0].eq_ignore_ascii_case(b"wait") || command[0].eq_ignore_ascii_case(b"exec") {
+        if command[0].eq_ignore_ascii_case(b"wait") {
             return;
         }
         match self.below(3) {
@@ -129,7 +139,7 @@ impl Generator {
                 // Not the key: the empty one and those of other shards are other errors here.
                 let is_key = command[place].starts_with(b"{t}") || command[place].starts_with(b"k");
                 if place != 1 && !is_key {
-                    command[place] = self.pick(&[b"nonsense", b"0", b"", b"EX"]).to_vec();
+                    command[place] = self.pick(&[b"nonsense", b"0", b"", b"\r\n", b"EX"]).to_vec();
                 }
             }
         }

@@ -26,6 +26,8 @@ const COMMANDS_OF_A_SEED: usize = 5_000;
 const CONNECTIONS: usize = 6;
 /// So many of the last commands are shown when a reply differs.
 const SHOWN: usize = 60;
+/// And so much of a word or a reply.
+const SHOWN_BYTES: usize = 400;
 
 #[test]
 fn replies_are_those_of_redis() {
@@ -69,7 +71,9 @@ fn play(seed: u64, redis: &Redis, cluster: &Cluster) -> usize {
         let expected = theirs.ask(&pipeline);
         let came = ours.ask(&pipeline);
         for (at, command) in pipeline.iter().enumerate() {
-            history.push((place, command.clone()));
+            let mut reply = expected.get(at).cloned().unwrap_or_default();
+            reply.truncate(SHOWN_BYTES);
+            history.push((place, command.clone(), reply));
             let (expected, came) = (expected.get(at), came.get(at));
             let same = match (expected, came) {
                 (Some(expected), Some(came)) => transactions[place].is_same(command, expected, came),
@@ -113,12 +117,12 @@ impl Transaction {
     }
 }
 
-fn report(seed: u64, history: &[(usize, Command)], theirs: Option<&Vec<u8>>, ours: Option<&Vec<u8>>) -> String {
+fn report(seed: u64, history: &[(usize, Command, Vec<u8>)], theirs: Option<&Vec<u8>>, ours: Option<&Vec<u8>>) -> String {
     let mut out = format!("seed {seed} (DIFFERENTIAL_SEED={seed}), command {}:\n", history.len());
     let first = history.len().saturating_sub(SHOWN);
-    for (place, command) in &history[first..] {
+    for (place, command, reply) in &history[first..] {
         let words: Vec<String> = command.iter().map(|word| shorten(word)).collect();
-        let _ = writeln!(out, "  {place}> {}", words.join(" "));
+        let _ = writeln!(out, "  {place}> {}  => {}", words.join(" "), shorten(reply));
     }
     let show = |reply: Option<&Vec<u8>>| reply.map_or("nothing".to_owned(), |reply| shorten(reply));
     let _ = writeln!(out, "  Redis: {}\n  Crema: {}", show(theirs), show(ours));
@@ -126,7 +130,6 @@ fn report(seed: u64, history: &[(usize, Command)], theirs: Option<&Vec<u8>>, our
 }
 
 fn shorten(bytes: &[u8]) -> String {
-    const SHOWN_BYTES: usize = 600;
     match bytes.get(..SHOWN_BYTES) {
         Some(begin) => format!("{}... ({} bytes)", begin.escape_ascii(), bytes.len()),
         None => bytes.escape_ascii().to_string(),
