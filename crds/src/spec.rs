@@ -18,7 +18,7 @@ mod operation;
 mod pods;
 
 pub use self::{
-    data::{CacheSpec, Eviction, ReadLevel, Retain, RetentionSpec, StorageKind, StorageSpec},
+    data::{CacheSpec, Eviction, ReadLevel, RespMode, Retain, RetentionSpec, StorageKind, StorageSpec},
     operation::{MigrationSpec, MonitoringSpec, QuorumLoss, RaftSpec, RepairSpec, UpdateKind, UpdateSpec},
     pods::{PodSpec, ResourcesSpec, SecretName, ServiceKind, ServiceSpec, TrafficPolicy},
 };
@@ -114,6 +114,12 @@ pub struct CremaClusterSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(with = "ReadLevel")]
     pub read_level: Option<ReadLevel>,
+    /// What a Redis client is told whose key another node leads: `Proxy` answers it, on any node; `Cluster` sends it there, as
+    /// Redis Cluster does, for clients that know that and reach every pod. `Proxy` by default, unless the operator was
+    /// given another default. Rolling.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "RespMode")]
+    pub resp_mode: Option<RespMode>,
     /// The clockwork of consensus.
     #[serde(default, skip_serializing_if = "is_default")]
     pub raft: RaftSpec,
@@ -198,6 +204,7 @@ impl CremaClusterSpec {
             cache: CacheSpec::default(),
             resources: ResourcesSpec::default(),
             read_level: None,
+            resp_mode: None,
             raft: RaftSpec::default(),
             migration: MigrationSpec::default(),
             update: UpdateSpec::default(),

@@ -16,7 +16,7 @@ mod syntax;
 
 use crate::{
     Raw,
-    spec::{CremaClusterSpec, ReadLevel, StorageKind},
+    spec::{CremaClusterSpec, ReadLevel, RespMode, StorageKind},
     validated::{Image, Validated},
 };
 
@@ -80,6 +80,7 @@ pub fn validate(spec: &CremaClusterSpec, accepted: Option<&Accepted>) -> Result<
         cache,
         resources,
         read_level: spec.read_level.unwrap_or(ReadLevel::Linearizable),
+        resp_mode: spec.resp_mode.unwrap_or(RespMode::Proxy),
         raft: operation::raft(&spec.raft, found),
         migration: operation::migration(&spec.migration, found),
         update: operation::update(&spec.update, found),

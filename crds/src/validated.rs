@@ -7,8 +7,8 @@ use std::{collections::BTreeMap, time::Duration};
 use serde_json::{Map, Value};
 
 use crate::spec::{
-    CremaClusterSpec, Eviction, PullPolicy, QuorumLoss, ReadLevel, Retain, ServiceKind, StorageKind, TrafficPolicy,
-    UpdateKind,
+    CremaClusterSpec, Eviction, PullPolicy, QuorumLoss, ReadLevel, RespMode, Retain, ServiceKind, StorageKind,
+    TrafficPolicy, UpdateKind,
 };
 
 /// A spec that holds what it says.
@@ -34,6 +34,8 @@ pub struct Validated {
     pub resources: Resources,
     /// How clients read that don't say how.
     pub read_level: ReadLevel,
+    /// What clients are told whose key another node leads.
+    pub resp_mode: RespMode,
     /// The clockwork of consensus.
     pub raft: Raft,
     /// How shards move.

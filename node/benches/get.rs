@@ -1,17 +1,15 @@
-//! In-process reads and inserts of one shard's store beside Moka's own: `cargo bench -p crema --bench get`.
+//! `DistributedCache::get`, and reads and inserts of one shard's store, beside Moka's own: `cargo bench -p crema --bench get`.
 //!
-//! Prints ns per operation and the ratio to `moka::sync::Cache` in the same run (the goal for `get` is 0.7). Each figure
-//! is the best of several rounds, since other work on the machine only ever adds time.
+//! Prints ns per operation and the ratio to `moka::sync::Cache` in the same run (the goal for `get` is 0.7).
 
-use std::{
-    hint::black_box,
-    sync::Arc,
-    thread,
-    time::{Duration, Instant},
-};
+mod common;
+
+use std::{hint::black_box, net::TcpListener, sync::Arc, thread};
 
 use bytes::Bytes;
+use common::best;
 use crema::{
+    CacheConfig, DistributedCache,
     cache::store::{Reader, Store, StoreConfig, entry_store},
     machine::store::{Capacity, Entry, EntryStore, EvictionPolicy},
     types::{Draw, LogIndex, Timestamp, Version},
@@ -20,7 +18,6 @@ use moka::sync::Cache;
 
 const KEYS: usize = 100_000;
 const READS: usize = 1_000_000;
-const ROUNDS: usize = 5;
 const VALUE: &[u8] = &[7; 256];
 
 fn main() {
@@ -31,6 +28,9 @@ fn main() {
     moka.run_pending_tasks();
     let stores = [("no limit", 0), ("with a tier", 3 * KEYS as u64 / 2), ("full tier", KEYS as u64)]
         .map(|(name, max_entries)| (name, filled(&keys, max_entries)));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let caches = [("no limit", 0), ("with a tier", 3 * KEYS as u64 / 2)]
+        .map(|(name, max_entries)| (name, runtime.block_on(cache(&keys, max_entries))));
 
     for threads in [1, 2] {
         let base = reads(threads, &picks, |i| drop(black_box(moka.get(&keys[i]))));
@@ -39,6 +39,14 @@ fn main() {
             let ns = reads(threads, &picks, |i| drop(black_box(reader.get(&keys[i]))));
             println!("get, {threads} thread(s): {name} {ns:.1} ns, {:.2}x of moka's speed", base / ns);
         }
+        for (name, cache) in &caches {
+            let ns = cache_reads(threads, &picks, cache, &keys);
+            let name = format!("DistributedCache::get {name}");
+            println!("get, {threads} thread(s): {name} {ns:.1} ns, {:.2}x of moka's speed", base / ns);
+        }
+    }
+    for (_, cache) in caches {
+        runtime.block_on(cache.shutdown());
     }
 
     let base = best(KEYS, || {
@@ -78,6 +86,38 @@ fn filled(keys: &[Bytes], max_entries: u64) -> (Store, Reader) {
     (store, reader)
 }
 
+/// A node of its own, with all keys.
+async fn cache(keys: &[Bytes], max_entries: u64) -> DistributedCache {
+    // Free a moment ago; nobody connects to it.
+    let free = TcpListener::bind("127.0.0.1:0").and_then(|listener| listener.local_addr()).expect("a free port");
+    let config = CacheConfig::new(1, free).with_max_capacity(max_entries);
+    let cache = DistributedCache::new(config).await.expect("a node");
+    for some in keys.chunks(1_000) {
+        let puts = some.iter().map(|key| cache.put(key.clone(), Bytes::from_static(VALUE)));
+        futures::future::try_join_all(puts).await.expect("puts of a node that is alone");
+    }
+    cache
+}
+
+/// As [`reads`], by a method that is async and never waits.
+fn cache_reads(threads: usize, picks: &[usize], cache: &DistributedCache, keys: &[Bytes]) -> f64 {
+    best(READS, || {
+        let all = || async {
+            for i in picks {
+                drop(black_box(cache.get(&keys[*i]).await));
+            }
+        };
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+                    runtime.block_on(all());
+                });
+            }
+        });
+    })
+}
+
 /// One write, with a publication after each 64 as group commit makes them.
 fn put(store: &mut Store, key: &[u8], version: u64) {
     store.insert(Arc::new(Entry::new(key, VALUE, Version(version), None)));
@@ -94,14 +134,4 @@ fn reads(threads: usize, picks: &[usize], read: impl Fn(usize) + Sync) -> f64 {
             }
         });
     })
-}
-
-/// The best of several rounds, in ns per operation.
-fn best(operations: usize, mut round: impl FnMut()) -> f64 {
-    let times = (0..ROUNDS).map(|_| {
-        let start = Instant::now();
-        round();
-        start.elapsed()
-    });
-    times.min().unwrap_or(Duration::ZERO).as_nanos() as f64 / operations as f64
 }

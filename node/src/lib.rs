@@ -22,11 +22,14 @@ pub mod partitioning;
 pub mod placement;
 pub mod resp;
 pub mod storage;
+#[cfg(feature = "testing")]
+pub mod testing;
 pub mod types;
 
 pub use cache::{
     CacheConfig, DistributedCache, MultiRaftBuilder, MultiRaftCacheConfig, MultiRaftCoordinator, MultiRaftStats,
-    NodeId, RaftConfig, RaftStorageType, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
+    NodeId, RaftConfig, RaftStorageType, Router as CacheRouter, Shard, ShardConfig, ShardInfo, ShardRange,
+    ShardRoute, ShardRouter, ShardState,
 };
 #[cfg(feature = "discovery-dns")]
 pub use cluster::discovery::DnsDiscovery;

@@ -3,7 +3,8 @@
 use std::{net::SocketAddr, num::NonZeroUsize, time::Duration};
 
 use clap::{Parser, ValueEnum};
-use crema_operator::fault::FaultPoint;
+use crema_crds::spec::RespMode;
+use crema_operator::{controller::ClusterDefaults, fault::FaultPoint};
 use tracing_subscriber::EnvFilter;
 
 /// Turns CremaCluster objects into running clusters.
@@ -37,6 +38,9 @@ pub(crate) struct Args {
     /// A cluster is looked at that often though nothing seems to have changed.
     #[arg(long, default_value = "60s", value_parser = duration, env = "CREMA_OPERATOR_RESYNC")]
     pub(crate) resync: Duration,
+    /// The `spec.respMode` of clusters that name none. Another one rolls their pods.
+    #[arg(long, value_enum, env = "CREMA_OPERATOR_DEFAULT_RESP_MODE")]
+    pub(crate) default_resp_mode: Option<Mode>,
     /// Where /metrics, /livez and /readyz are.
     #[arg(long, default_value = "0.0.0.0:8080", env = "CREMA_OPERATOR_HTTP_ADDR")]
     pub(crate) http_addr: SocketAddr,
@@ -50,6 +54,17 @@ pub(crate) struct Args {
     /// `after-init:2` for the second time, or `after-init@NAMESPACE` for the clusters of one namespace.
     #[arg(long, hide = true, value_delimiter = ',', value_parser = FaultPoint::parse, env = "CREMA_OPERATOR_FAULTS")]
     pub(crate) faults: Vec<FaultPoint>,
+}
+
+/// As `spec.respMode`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Mode {
+    /// Any node takes any key.
+    #[value(name = "Proxy")]
+    Proxy,
+    /// As Redis Cluster.
+    #[value(name = "Cluster")]
+    Cluster,
 }
 
 /// A form of the log.
@@ -75,6 +90,16 @@ impl Args {
             return Err("--lease-duration must be whole seconds".to_owned());
         }
         Ok(())
+    }
+
+    /// What holds for clusters that don't say. What the definition says by itself counts as nothing said, so that naming it
+    /// restarts no pod.
+    pub(crate) fn defaults(&self) -> ClusterDefaults {
+        let resp_mode = match self.default_resp_mode {
+            None | Some(Mode::Proxy) => None,
+            Some(Mode::Cluster) => Some(RespMode::Cluster),
+        };
+        ClusterDefaults { resp_mode }
     }
 
     /// The namespaces that are watched; none: all of them. A variable that is set and empty names none.
@@ -138,6 +163,13 @@ mod tests {
     }
 
     #[test]
+    fn the_default_mode_of_clusters_may_be_set() {
+        let mode = |line: &str| parse(line).expect("a mode").defaults().resp_mode;
+        assert_eq!(mode("--default-resp-mode Cluster"), Some(RespMode::Cluster));
+        assert_eq!((mode("--default-resp-mode Proxy"), mode("")), (None, None));
+    }
+
+    #[test]
     fn namespaces_are_a_set() {
         let args = parse("--watch-namespaces shop,bank,shop").expect("a list");
         assert_eq!(args.namespaces(), ["bank", "shop"]);
@@ -153,6 +185,7 @@ mod tests {
             "--lease-retry 10s",
             "--lease-retry 0s",
             "--resync 1h",
+            "--default-resp-mode both",
             "--concurrency 0",
             "--watch-namespaces Shop",
             "--watch-namespaces a_b",

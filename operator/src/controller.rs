@@ -22,6 +22,7 @@ mod trace;
 mod turn;
 mod watch;
 
+pub use judge::ClusterDefaults;
 use pass::Operator;
 pub use queue::Key;
 use queue::{Done, Next, Schedule};
@@ -44,6 +45,8 @@ pub struct ControllerConfig {
     pub concurrency: NonZeroUsize,
     /// A cluster is looked at that often though nothing seems to have changed.
     pub resync: Duration,
+    /// What holds for clusters that don't say.
+    pub defaults: ClusterDefaults,
     /// Where a test has the process die.
     pub faults: Vec<FaultPoint>,
 }

@@ -88,6 +88,7 @@ async fn lead(
         identity,
         concurrency: args.concurrency,
         resync: args.resync,
+        defaults: args.defaults(),
         faults: args.faults.clone(),
     };
     let guard = leadership.guard();

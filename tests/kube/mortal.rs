@@ -8,12 +8,13 @@ use std::{
     env, fs,
     os::unix::process::ExitStatusExt as _,
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use serde_json::Value;
 
 use crate::{
+    crema::Crema,
     kubectl::{get, list, must, wait_for},
     machines,
     operator::{DEPLOYMENT, NAMESPACE, Stopped},
@@ -21,14 +22,9 @@ use crate::{
 
 /// What `abort` ends a process with.
 const SIGABRT: i32 = 6;
-/// What is other than in the pods: it is followed soon, and many may listen on this machine.
-const OWN: [(&str, &str); 5] = [
-    ("POD_NAME", "mortal"),
-    ("POD_NAMESPACE", NAMESPACE),
-    ("CREMA_OPERATOR_LEASE_DURATION", "3s"),
-    ("CREMA_OPERATOR_LEASE_RENEW_DEADLINE", "2s"),
-    ("CREMA_OPERATOR_LEASE_RETRY", "500ms"),
-];
+/// What is other than in the pods: its name, and many may listen on this machine.
+const OWN: [(&str, &str); 3] =
+    [("POD_NAME", "mortal"), ("POD_NAMESPACE", NAMESPACE), ("CREMA_OPERATOR_HTTP_ADDR", "127.0.0.1:0")];
 
 /// How operators are started while the real ones are stopped.
 pub(crate) struct Mortal {
@@ -48,7 +44,6 @@ impl Mortal {
             |variable: &Value| Some((variable["name"].as_str()?.to_owned(), variable["value"].as_str()?.to_owned()));
         let mut variables: Vec<_> = of_pods.unwrap_or_default().iter().filter_map(pair).collect();
         variables.extend(OWN.map(|(name, value)| (name.to_owned(), value.to_owned())));
-        variables.push(("CREMA_OPERATOR_HTTP_ADDR".to_owned(), "127.0.0.1:0".to_owned()));
         variables.push(("KUBECONFIG".to_owned(), kubeconfig().to_string_lossy().into_owned()));
         Self { variables, namespace: namespace.to_owned(), started: 0, _stopped: stopped }
     }
@@ -60,7 +55,7 @@ impl Mortal {
         while !points.is_empty() {
             let mut running = self.start(&points);
             let what = format!("an operator that dies at one of {points:?}");
-            let ended = wait_for(&what, || running.process.try_wait().expect("a process of ours"));
+            let ended = wait_for(&what, || running.ended());
             if ended.signal() != Some(SIGABRT) {
                 println!("an operator ended: {ended}, {}; another one", running.last_words());
                 continue;
@@ -70,9 +65,17 @@ impl Mortal {
         }
     }
 
-    /// One that lives as long as this.
-    pub(crate) fn successor(&mut self) -> Running {
-        self.start(&BTreeSet::new())
+    /// Waits until a cluster is well under one that lives, and under another when that one ends: as a supervisor would, for
+    /// an operator that could not renew its lease in time has to end.
+    pub(crate) fn wait_well(&mut self, crema: &Crema, nodes: usize) {
+        let mut running = self.start(&BTreeSet::new());
+        wait_for(&format!("{nodes} nodes that are well under a successor"), || {
+            if let Some(ended) = running.ended() {
+                println!("a successor ended: {ended}, {}; another one", running.last_words());
+                running = self.start(&BTreeSet::new());
+            }
+            crema.is_well(nodes).then_some(())
+        });
     }
 
     fn start(&mut self, points: &BTreeSet<String>) -> Running {
@@ -94,12 +97,16 @@ impl Mortal {
 }
 
 /// A process that goes with the test.
-pub(crate) struct Running {
+struct Running {
     process: Child,
     log: PathBuf,
 }
 
 impl Running {
+    fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.try_wait().expect("a process of ours")
+    }
+
     /// The point that it died at, as it has logged, else the line that it logged last.
     fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();

@@ -11,7 +11,7 @@ use crate::{
 
 pub(crate) const NAMESPACE: &str = "crema-system";
 pub(crate) const DEPLOYMENT: &str = "crema-operator";
-const VALUES: &str = "resync=5s,lease.duration=4s,lease.renewDeadline=3s,lease.retry=1s";
+const VALUES: &str = "resync=5s,lease.duration=8s,lease.renewDeadline=6s,lease.retry=1s";
 
 /// Installs it, unless that was done; waits while a test wants it to be absent.
 pub(crate) fn ensure() {
@@ -132,10 +132,11 @@ impl Drop for Stopped {
     }
 }
 
-/// Who holds the lease.
-pub(crate) fn leader() -> String {
-    let lease = get(&["-n", NAMESPACE, "lease", DEPLOYMENT]).unwrap_or_default();
-    lease["spec"]["holderIdentity"].as_str().unwrap_or_default().to_owned()
+/// The pod that holds the lease, if it is one of those that run.
+pub(crate) fn leader() -> Option<String> {
+    let lease = get(&["-n", NAMESPACE, "lease", DEPLOYMENT])?;
+    let holder = &lease["spec"]["holderIdentity"];
+    running().iter().any(|pod| pod["metadata"]["name"] == *holder).then(|| holder.as_str().map(str::to_owned))?
 }
 
 /// How often the container of a replica was started again.

@@ -18,17 +18,13 @@ fn killed_at_every_step() {
     let mut mortal = Mortal::new(operator::stop(), &crema.namespace.name);
     crema.create(Storage::Disk { when_deleted: "Delete" });
     mortal.die_at(&["apply-objects", "create-stateful-set", "own-claim", "remember", "init", "write-status"]);
-    let successor = mortal.successor();
-    crema.wait_well(3);
-    drop(successor);
+    mortal.wait_well(&crema, 3);
     let id = crema.id();
     let load = crema.load();
 
     crema.scale(5);
     mortal.die_at(&["patch-replicas"]);
-    let successor = mortal.successor();
-    crema.wait_well(5);
-    drop(successor);
+    mortal.wait_well(&crema, 5);
 
     crema.scale(3);
     mortal.die_at(&["drain"]);
@@ -36,9 +32,7 @@ fn killed_at_every_step() {
     mortal.die_at(&["undrain"]);
     crema.scale(3);
     mortal.die_at(&["remove", "patch-replicas"]);
-    let successor = mortal.successor();
-    crema.wait_well(3);
-    drop(successor);
+    mortal.wait_well(&crema, 3);
 
     // Also what needs no pod to restart, and what needs new claims.
     crema.patch(&json!({ "cache": { "defaultTtl": "1d" }, "storage": { "size": "2Gi" } }));
@@ -73,10 +67,10 @@ fn a_frozen_leader_does_nothing_twice() {
     crema.patch(&json!({ "image": NEXT_IMAGE }));
     wait_for("the first pod to be replaced", || (look(&crema) > 3).then_some(()));
     let turn = operator::turn();
-    let frozen = operator::leader();
+    let frozen = wait_for("a leader among the operators", operator::leader);
     let restarts = operator::restarts(&frozen).expect("the pod of the leader");
     operator::signal(&frozen, "STOP");
-    wait_for("another leader", || (operator::leader() != frozen).then_some(()));
+    wait_for("another leader", || operator::leader().filter(|leader| *leader != frozen));
     operator::signal(&frozen, "CONT");
     wait_for("the old leader to end", || (operator::restarts(&frozen)? > restarts).then_some(()));
     drop(turn);

@@ -9,5 +9,9 @@ use crate::process::run;
 pub fn ctl(args: &[&str]) -> Result<String, String> {
     let output = run("cremactl", args);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    if output.status.success() { Ok(text(&output.stdout)) } else { Err(text(&output.stderr)) }
+    match output.status.success() {
+        true => Ok(text(&output.stdout)),
+        // What ails a cluster is the answer, and no complaint.
+        false => Err(text(&output.stderr) + &text(&output.stdout)),
+    }
 }

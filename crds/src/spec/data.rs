@@ -104,6 +104,15 @@ pub enum ReadLevel {
     Local,
 }
 
+/// What a Redis client is told whose key another node leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum RespMode {
+    /// The answer: any node takes any key.
+    Proxy,
+    /// Which node to ask, as Redis Cluster does.
+    Cluster,
+}
+
 /// How a full shard chooses what goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Eviction {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    spec::{Eviction, QuorumLoss, ReadLevel, Retain, UpdateKind},
+    spec::{Eviction, QuorumLoss, ReadLevel, RespMode, Retain, UpdateKind},
     validated::Storage,
 };
 
@@ -37,6 +37,7 @@ fn the_defaults_are_filled_in() {
     assert_eq!((spec.cache.max_memory_bytes, spec.cache.max_entries, spec.cache.default_ttl), (None, None, None));
     assert_eq!((spec.cache.eviction, spec.update.kind), (Eviction::TinyLfu, UpdateKind::Rolling));
     assert_eq!(spec.read_level, ReadLevel::Linearizable);
+    assert_eq!(spec.resp_mode, RespMode::Proxy);
     assert_eq!(spec.repair.after, Some(Duration::from_secs(300)));
     assert_eq!((spec.log_level.as_str(), spec.pod_disruption_budget, spec.paused), ("info", true, false));
     assert_eq!(spec.monitoring, None);

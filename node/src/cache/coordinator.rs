@@ -31,9 +31,11 @@ use crate::{
 
 mod builder;
 mod gossip;
+mod route;
 mod shard;
 
 pub use builder::MultiRaftBuilder;
+pub use route::{ShardRoute, ShardRouter};
 pub use shard::{MultiRaftStats, Shard, ShardConfig, ShardInfo, ShardRange, ShardState};
 
 /// How long one operation may take.
@@ -76,6 +78,12 @@ impl MultiRaftCoordinator {
     #[must_use]
     pub fn shard_for_key(&self, key: &[u8]) -> ShardId {
         self.0.router.shard_map().shard_of(key)
+    }
+
+    /// From keys to shards and their leaders, for programs that route by themselves.
+    #[must_use]
+    pub fn router(&self) -> ShardRouter {
+        ShardRouter::new(self.clone())
     }
 
     /// One shard; `None` when there is none of that number.
@@ -141,7 +149,7 @@ impl MultiRaftCoordinator {
     }
 
     fn info(&self, map: &ClusterMap, status: ShardStatus) -> ShardInfo {
-        let hint = || self.0.hints.lock().leader(status.shard).map(|node| node.0);
+        let hint = || self.hinted(status.shard).map(|node| node.0);
         let leader = status.leader.or_else(hint);
         ShardInfo::new(status, leader, map)
     }
@@ -156,9 +164,7 @@ impl MultiRaftCoordinator {
     /// Who leads each shard: as the replicas know it, else as the last hint has it.
     #[must_use]
     pub fn shard_leaders(&self) -> HashMap<ShardId, Option<NodeId>> {
-        let hints = self.0.hints.lock();
-        let leader = |shard| self.0.view.leader(shard).or_else(|| hints.leader(shard)).map(|node| node.0);
-        (0..self.total()).map(|shard| (shard, leader(shard))).collect()
+        (0..self.total()).map(|shard| (shard, self.leader(shard).map(|node| node.0))).collect()
     }
 
     /// A hint that the caller is sure of. Says whether it was taken: the node must have a voter of the shard.
@@ -216,6 +222,15 @@ impl MultiRaftCoordinator {
             node.resign().await;
             node.shutdown().await;
         }
+    }
+
+    /// As the replicas know it, else as the last hint has it.
+    fn leader(&self, shard: ShardId) -> Option<Member> {
+        self.0.view.leader(shard).or_else(|| self.hinted(shard))
+    }
+
+    fn hinted(&self, shard: ShardId) -> Option<Member> {
+        self.0.hints.lock().leader(shard)
     }
 
     fn total(&self) -> u32 {

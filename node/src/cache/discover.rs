@@ -83,8 +83,6 @@ impl Finder {
 
     /// Does what the manager decides while the node runs, until `stop`.
     pub(super) async fn follow(self, seeker: Seeker, view: NodeView, metrics: NodeMetrics, stop: CancellationToken) {
-        let help = "Nodes that discovery sees alive, this one apart";
-        let alive = metrics.registry.gauge("memberlist_nodes", help, &[]);
         let mut watch = self.discovery.watch();
         let mut contacts = Contacts { seeker, unknown: self.contacts().into_iter().collect(), asked: None };
         let work = async {
@@ -99,7 +97,7 @@ impl Finder {
                 }
                 let found = watch.borrow_and_update().clone();
                 let living = found.iter().filter(|peer| peer.state == PeerState::Alive).count();
-                alive.set(living as u64);
+                metrics.memberlist_nodes.set(living as u64);
                 self.look(&view, &mut contacts).await;
             }
         };

@@ -8,7 +8,7 @@ use super::{config::CacheConfig, coordinator::MultiRaftCoordinator, node::Runnin
 use crate::{
     error::{Error, Result},
     machine::command::{Command, Condition, Expiry, Found, Op, Outcome, Put, Query},
-    metrics::MetricsRegistry,
+    metrics::{self, MetricsRegistry},
     multiraft::execute::{Executor, Request},
     types::{MAX_KEY_BYTES, MAX_VALUE_BYTES},
 };
@@ -47,7 +47,8 @@ impl DistributedCache {
         let (sharded, discovery) = (config.is_sharded(), config.discovery());
         let node = RunningNode::start(config.into_options()?).await?;
         let router = node.router().clone();
-        let metrics = node.metrics().registry.clone();
+        let view = node.view().clone();
+        let metrics = node.metrics().registry.clone().with_live(move || metrics::gauges(&view));
         let coordinator = sharded.then(|| MultiRaftCoordinator::new(router.clone(), node.view().clone(), None));
         if let (Some(coordinator), Some((discovery, debounce))) = (&coordinator, discovery) {
             if let Some(gossip) = discovery.leader_gossip() {
@@ -141,7 +142,14 @@ impl DistributedCache {
         self.coordinator.as_ref()
     }
 
-    /// The node's metrics.
+    /// The node's metrics: what it counts, and gauges of itself and its shards that are asked for at each look.
+    ///
+    /// ```no_run
+    /// # fn example(cache: crema::DistributedCache) {
+    /// let hits = cache.metrics().read("cache_hits_total", &[]);
+    /// let entries = cache.metrics().read("shard_entries", &[("shard", "0")]);
+    /// # }
+    /// ```
     #[must_use]
     pub fn metrics(&self) -> &MetricsRegistry {
         &self.metrics

@@ -12,6 +12,7 @@ mod govern;
 mod initiate;
 mod moves;
 mod node;
+mod places;
 mod pump;
 mod rates;
 mod readers;
@@ -26,11 +27,13 @@ pub use self::{
         CacheConfig, MultiRaftCacheConfig, NodeId, RaftConfig, RaftStorageType, default_replication, default_workers,
     },
     coordinator::{
-        MultiRaftBuilder, MultiRaftCoordinator, MultiRaftStats, Shard, ShardConfig, ShardInfo, ShardRange, ShardState,
+        MultiRaftBuilder, MultiRaftCoordinator, MultiRaftStats, Shard, ShardConfig, ShardInfo, ShardRange,
+        ShardRoute, ShardRouter, ShardState,
     },
     distributed::DistributedCache,
     enter::Entry,
     node::{NodeOptions, RunningNode, StartingNode},
+    places::Places,
     router::Router,
     storage::{DiskOptions, HAS_ROCKSDB, Storage},
     view::NodeView,

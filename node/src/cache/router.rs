@@ -102,6 +102,11 @@ impl Joined {
         speaks.then(|| look(reader))
     }
 
+    /// Whether a replica is here that answers local reads.
+    pub(super) fn has_replica(&self, shard: ShardId) -> bool {
+        self.with_reader(shard, |_| ()).is_some()
+    }
+
     fn visible(&self, shard: ShardId, key: &[u8], clock: Timestamp) -> Option<Arc<Entry>> {
         self.with_reader(shard, |reader| visible(reader, key, clock)).flatten()
     }

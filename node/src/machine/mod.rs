@@ -316,7 +316,7 @@ impl<S: EntryStore> Machine<S> {
     }
 
     /// An entry is there that no command has made: the state is wrong, and its hash is that of the wrong state.
-    #[cfg(feature = "planted-faults")]
+    #[cfg(any(feature = "planted-faults", feature = "testing"))]
     pub fn damage(&mut self, entry: Entry) {
         self.insert(entry.into());
     }

@@ -4,7 +4,7 @@
 //! asked for is not counted here: `scrape` reads it from `Introspect` when Prometheus asks. Labels never come from
 //! clients, so the number of series is bounded by shards, doors and known commands.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{collections::HashMap, fmt, sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use prometheus::{
@@ -13,9 +13,12 @@ use prometheus::{
 };
 
 mod node;
+mod read;
 mod scrape;
 
 pub use node::{CommandMetrics, DoorMetrics, NodeMetrics, ShardMetrics};
+pub use read::{Reading, Series};
+pub(crate) use scrape::gauges;
 pub use scrape::render;
 
 /// Upper bounds in seconds, from a local hit to a call that waits for an election.
@@ -88,13 +91,26 @@ impl Histogram {
     }
 }
 
-/// All series of one node. Cheap to clone; clones share their series.
+/// All series of one node. Cheap to clone; clones share their series. [`Self::read`] has one of them,
+/// [`Self::series`] all, [`Self::encode`] the text that Prometheus reads.
 ///
 /// Asking twice for a name with the same labels gives the same series. A name must always come with the same
 /// kind and the same label names: anything else is a mistake in this program, and panics.
 #[derive(Clone, Debug, Default)]
 pub struct MetricsRegistry {
     inner: Arc<Inner>,
+    /// What is asked for its numbers whenever this handle is read.
+    live: Option<Live>,
+}
+
+/// Makes gauges anew at each look. Belongs to one handle and its clones, not to the series.
+#[derive(Clone)]
+struct Live(Arc<dyn Fn() -> Vec<MetricFamily> + Send + Sync>);
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Live")
+    }
 }
 
 #[derive(Debug, Default)]
@@ -121,6 +137,12 @@ impl MetricsRegistry {
         #[cfg(target_os = "linux")]
         registry.register(prometheus::process_collector::ProcessCollector::for_self());
         registry
+    }
+
+    /// This registry with gauges beside it that are asked for at each look; their names must be none of its own.
+    pub(crate) fn with_live(mut self, live: impl Fn() -> Vec<MetricFamily> + Send + Sync + 'static) -> Self {
+        self.live = Some(Live(Arc::new(live)));
+        self
     }
 
     /// The counter of this name and these labels.
@@ -166,8 +188,14 @@ impl MetricsRegistry {
         encode(&self.gather())
     }
 
+    /// Every family, by name.
     fn gather(&self) -> Vec<MetricFamily> {
-        self.inner.registry.gather()
+        let mut families = self.inner.registry.gather();
+        if let Some(Live(live)) = &self.live {
+            families.extend(live());
+            families.sort_by(|a, b| a.name().cmp(b.name()));
+        }
+        families
     }
 
     fn family(&self, name: &'static str, make: impl FnOnce() -> prometheus::Result<Family>) -> Family {

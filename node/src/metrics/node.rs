@@ -52,6 +52,8 @@ pub struct NodeMetrics {
     pub checkpoint_bytes: Counter,
     /// 1 once the disk has failed.
     pub storage_failed: Gauge,
+    /// Nodes that discovery sees alive, this one apart.
+    pub memberlist_nodes: Gauge,
 }
 
 impl NodeMetrics {
@@ -85,6 +87,11 @@ impl NodeMetrics {
             checkpoints: counter("crema_checkpoints_total", "Checkpoints written"),
             checkpoint_bytes: counter("crema_checkpoint_bytes_total", "Bytes of the checkpoints written"),
             storage_failed: registry.gauge("crema_storage_failed", "1 once the disk has failed", &[]),
+            memberlist_nodes: registry.gauge(
+                "memberlist_nodes",
+                "Nodes that discovery sees alive, this one apart",
+                &[],
+            ),
         };
         for reason in MIGRATION_REASONS {
             metrics.migration_duration(reason);

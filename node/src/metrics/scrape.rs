@@ -2,7 +2,7 @@
 //!
 //! Built anew for each scrape, so that a shard that left this node leaves no series behind.
 
-use prometheus::{IntGaugeVec, Opts, Registry, core::Collector};
+use prometheus::{IntGaugeVec, Opts, Registry, core::Collector, proto::MetricFamily};
 
 use super::{MetricsRegistry, encode, node::MIGRATION_REASONS};
 use crate::multiraft::introspect::{ClusterStatus, Introspect, NodeState, NodeStatus, ReplicaRole, ShardStatus};
@@ -10,6 +10,14 @@ use crate::multiraft::introspect::{ClusterStatus, Introspect, NodeState, NodeSta
 /// Everything for one scrape, in the text format of Prometheus.
 #[must_use]
 pub fn render(registry: &MetricsRegistry, node: &impl Introspect) -> String {
+    let mut families = registry.gather();
+    families.extend(gauges(node));
+    families.sort_by(|a, b| a.name().cmp(b.name()));
+    encode(&families)
+}
+
+/// The gauges alone, by name.
+pub(crate) fn gauges(node: &impl Introspect) -> Vec<MetricFamily> {
     let pulled = Registry::new();
     let shards = node.shards();
     node_gauges(&pulled, &node.status(), &shards);
@@ -17,10 +25,7 @@ pub fn render(registry: &MetricsRegistry, node: &impl Introspect) -> String {
     if let Some(cluster) = node.cluster() {
         cluster_gauges(&pulled, &cluster);
     }
-    let mut families = registry.gather();
-    families.extend(pulled.gather());
-    families.sort_by(|a, b| a.name().cmp(b.name()));
-    encode(&families)
+    pulled.gather()
 }
 
 fn node_gauges(pulled: &Registry, status: &NodeStatus, shards: &[ShardStatus]) {

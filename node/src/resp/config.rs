@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use super::cluster::RespMode;
 use crate::{machine::store::EvictionPolicy, types::NodeId};
 
 /// Limits, times and hooks of the door. [`RespConfig::default`] is fit for production.
@@ -21,6 +22,8 @@ pub struct RespConfig {
     pub batch_bytes: usize,
     /// Whether a connection reads locally, as after `READONLY`, until it says `READWRITE`.
     pub local_reads: bool,
+    /// Whether keys of other nodes' shards are forwarded or redirected.
+    pub mode: RespMode,
     /// How long an operation may take before it is answered with an error.
     pub request_timeout: Duration,
     /// A client that takes no byte of its replies for so long is cut off.
@@ -43,6 +46,7 @@ impl Default for RespConfig {
             batch_commands: 1024,
             batch_bytes: 1024 * 1024,
             local_reads: false,
+            mode: RespMode::Proxy,
             request_timeout: Duration::from_secs(5),
             write_timeout: Duration::from_secs(60),
             drain_timeout: Duration::from_secs(5),

@@ -16,6 +16,9 @@
 //! read behind a write of the same pipeline, or of a shard without a replica here, goes the linearizable way.
 //! `READWRITE` (the default, but for `local_reads`) makes all reads linearizable.
 //!
+//! **Cluster mode** ([`RespMode`]) redirects keys that another node leads, as a Redis cluster does; `cluster` says
+//! when. Everything else is the same: what is not redirected is forwarded.
+//!
 //! # Errors
 //!
 //! A prefix that clients retry by themselves (`CLUSTERDOWN`, `TRYAGAIN`, `LOADING`) is only used when nothing was
@@ -42,6 +45,7 @@
 
 mod args;
 mod batch;
+mod cluster;
 mod commands;
 mod config;
 mod connection;
@@ -63,6 +67,7 @@ pub fn command_names() -> Vec<&'static str> {
     commands::names()
 }
 
+pub use cluster::{RespMode, Whereabouts};
 pub use config::{CommandObserver, NodeFacts, RespConfig};
 pub use server::serve;
 pub use stats::{CommandStats, RespStats};

@@ -1,5 +1,6 @@
 //! The whole door over loopback connections, in front of plain machines.
 
+mod cluster;
 mod executor;
 mod script;
 mod transactions;

@@ -4,6 +4,7 @@
 
 use crema_crds::{
     CremaClusterSpec, CremaClusterStatus, Validated,
+    spec::RespMode,
     validate::{self, Accepted, Problem, validate},
 };
 use k8s_openapi::{
@@ -25,14 +26,34 @@ pub(super) struct Verdict {
     pub(super) problems: Vec<String>,
 }
 
+/// What holds for clusters that don't say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ClusterDefaults {
+    /// `spec.respMode`; `None` leaves it to the definition.
+    pub resp_mode: Option<RespMode>,
+}
+
+impl ClusterDefaults {
+    /// A spec as if its writer had said these. They count as written: another default rolls the pods as an edit does.
+    fn fill_in(self, spec: &CremaClusterSpec) -> CremaClusterSpec {
+        let Self { resp_mode } = self;
+        CremaClusterSpec { resp_mode: spec.resp_mode.or(resp_mode), ..spec.clone() }
+    }
+}
+
 /// Judges the spec of an object of this name by what there is.
-pub(super) fn judge(name: &str, spec: &Result<CremaClusterSpec, String>, accepted: Option<&Accepted>) -> Verdict {
+pub(super) fn judge(
+    name: &str,
+    spec: &Result<CremaClusterSpec, String>,
+    defaults: ClusterDefaults,
+    accepted: Option<&Accepted>,
+) -> Verdict {
     if let Err(problem) = validate::name(name) {
         // Its name never changes, so nothing of it was ever made.
         return Verdict { spec: None, problems: vec![problem.to_string()] };
     }
     let problems = match spec {
-        Ok(spec) => match validate(spec, accepted) {
+        Ok(spec) => match validate(&defaults.fill_in(spec), accepted) {
             Ok(spec) => return Verdict { spec: Some(spec), problems: Vec::new() },
             Err(problems) => told(&problems),
         },
@@ -87,6 +108,23 @@ mod tests {
 
     fn spec(image: &str, shards: i32) -> CremaClusterSpec {
         CremaClusterSpec { shards, ..CremaClusterSpec::new(image) }
+    }
+
+    fn judge(name: &str, spec: &Result<CremaClusterSpec, String>, accepted: Option<&Accepted>) -> Verdict {
+        super::judge(name, spec, ClusterDefaults::default(), accepted)
+    }
+
+    #[test]
+    fn defaults_hold_for_clusters_that_say_nothing() {
+        let cluster = ClusterDefaults { resp_mode: Some(RespMode::Cluster) };
+        let mode = |written: Option<RespMode>, defaults| {
+            let spec = CremaClusterSpec { resp_mode: written, ..spec("crema:1", 16) };
+            let spec = super::judge("cart", &Ok(spec), defaults, None).spec.expect("a sound spec");
+            (spec.resp_mode, spec.written.resp_mode)
+        };
+        assert_eq!(mode(None, cluster), (RespMode::Cluster, Some(RespMode::Cluster)));
+        assert_eq!(mode(Some(RespMode::Proxy), cluster), (RespMode::Proxy, Some(RespMode::Proxy)));
+        assert_eq!(mode(None, ClusterDefaults::default()), (RespMode::Proxy, None));
     }
 
     fn image(verdict: &Verdict) -> Option<&str> {

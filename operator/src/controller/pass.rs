@@ -15,7 +15,7 @@ use tokio::time::{Instant, timeout};
 
 use super::{
     ControllerConfig,
-    judge::{self, Verdict, judge},
+    judge::{self, ClusterDefaults, Verdict, judge},
     queue::{Done, Key},
     trace::Trace,
     turn::{More, SOON, Turn},
@@ -42,6 +42,7 @@ pub(super) struct Operator {
     hands: Hands,
     events: Events,
     resync: Duration,
+    defaults: ClusterDefaults,
     traces: Mutex<HashMap<Key, Trace>>,
 }
 
@@ -73,6 +74,7 @@ impl Operator {
             events: Events::new(client.clone(), config.identity.clone()),
             hands: Hands { kinds: Kinds::new(client.clone()), client, guard, faults: config.faults.clone(), metrics },
             resync: config.resync,
+            defaults: config.defaults,
             traces: Mutex::default(),
         }
     }
@@ -108,7 +110,8 @@ impl Operator {
             return Ok(Ended::Leaving);
         }
         let sight = observe(client, kinds, subject).await?;
-        let Verdict { spec, problems } = judge(&key.name, &sight.subject.spec, sight.seen.accepted.as_ref());
+        let Verdict { spec, problems } =
+            judge(&key.name, &sight.subject.spec, self.defaults, sight.seen.accepted.as_ref());
         match spec {
             Some(spec) => self.act(key, spec, sight, &problems).await,
             None => self.refuse(key, &sight, &problems).await,

@@ -7,7 +7,7 @@ use std::{fmt::Write as _, time::Duration};
 
 use crema_crds::{
     CremaClusterSpec, Validated, names,
-    spec::ReadLevel,
+    spec::{ReadLevel, RespMode},
     validated::{Raft, Storage},
 };
 use serde_json::json;
@@ -63,7 +63,7 @@ fn toml(spec: &Validated, identity: &Identity) -> String {
     let tables = [
         ("node", node),
         ("cluster", format!("discovery = \"dns:{}:{peer}\"\nshards = {}\n", identity.domain(), spec.shards)),
-        ("doors", doors(spec.read_level)),
+        ("doors", doors(spec.read_level, spec.resp_mode)),
         ("raft", raft(spec.raft)),
         ("storage", storage(&spec.storage)),
         ("log", format!("log = \"{}\"\nlog_format = \"json\"\n", spec.log_level)),
@@ -72,13 +72,18 @@ fn toml(spec: &Validated, identity: &Identity) -> String {
     filled.map(|(name, lines)| format!("[{name}]\n{lines}")).collect::<Vec<_>>().join("\n")
 }
 
-fn doors(reads: ReadLevel) -> String {
+/// Clients are sent to the host that other nodes reach a node by: the pod's name in the headless service.
+fn doors(reads: ReadLevel, mode: RespMode) -> String {
     let door = |name: &str, (_, port): (&str, u16)| format!("{name} = \"0.0.0.0:{port}\"\n");
     let ports = [("peer_addr", names::PEER_PORT), ("resp_addr", names::RESP_PORT), ("http_addr", names::HTTP_PORT)];
     let mut lines: String = ports.into_iter().map(|(name, port)| door(name, port)).collect();
     match reads {
         ReadLevel::Linearizable => {}
         ReadLevel::Local => lines += "read_level = \"local\"\n",
+    }
+    match mode {
+        RespMode::Proxy => {}
+        RespMode::Cluster => lines += "resp_mode = \"cluster\"\n",
     }
     lines
 }

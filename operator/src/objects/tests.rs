@@ -44,6 +44,7 @@ fn whole() -> Value {
         "cache": { "maxMemory": "1Gi" },
         "resources": { "requests": { "cpu": 1, "memory": "2Gi" }, "limits": { "memory": "2Gi" } },
         "readLevel": "local",
+        "respMode": "Cluster",
         "raft": { "tick": "100ms", "electionTicks": 20, "heartbeatTicks": 4 },
         "topologySpread": [{ "maxSkew": 2, "topologyKey": "rack", "whenUnsatisfiable": "DoNotSchedule" }],
         "affinity": { "podAntiAffinity": {} },
@@ -185,7 +186,7 @@ fn only_what_a_node_reads_at_its_start_makes_other_settings() {
         json!({ "replicationFactor": 1 }),
         json!({ "cache": { "maxEntries": 7, "defaultTtl": "1h", "eviction": "Lru" } }),
         json!({ "migration": { "concurrency": 1 }, "repair": { "after": "1m" }, "paused": true }),
-        json!({ "raft": { "tick": "50ms", "electionTicks": 10 }, "readLevel": "linearizable" }),
+        json!({ "raft": { "tick": "50ms", "electionTicks": 10 }, "readLevel": "linearizable", "respMode": "Proxy" }),
     ] {
         assert_eq!(name(live.clone()), before, "{live}");
     }
@@ -194,6 +195,7 @@ fn only_what_a_node_reads_at_its_start_makes_other_settings() {
         json!({ "cache": { "maxMemory": "1Gi" } }),
         json!({ "raft": { "tick": "1s" } }),
         json!({ "readLevel": "local" }),
+        json!({ "respMode": "Cluster" }),
         json!({ "shards": 8 }),
     ] {
         assert_ne!(name(process.clone()), before, "{process}");
@@ -244,6 +246,7 @@ fn edits() -> Vec<(bool, Value)> {
         json!({ "cache": { "maxMemory": "1Gi" } }),
         json!({ "resources": { "limits": { "memory": "1Gi" } } }),
         json!({ "readLevel": "local" }),
+        json!({ "respMode": "Cluster" }),
         json!({ "raft": { "tick": "1s" } }),
         json!({ "topologySpread": [] }),
         json!({ "affinity": { "podAntiAffinity": { "preferredDuringSchedulingIgnoredDuringExecution": [] } } }),

@@ -2,16 +2,17 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use crema::faults::{Fault, Faults};
-
-use crate::{
-    forming,
-    invariants::Failure,
-    world::{self, Passed, Scenario, Trial},
+use crema::{
+    faults::{Fault, Faults},
+    testing::{
+        forming,
+        invariants::Failure,
+        world::{self, Passed, Scenario, Trial},
+    },
 };
 
 /// The planted faults that it can find: all of them.
-pub const CONCERNED: [Fault; 22] = [
+pub(crate) const CONCERNED: [Fault; 22] = [
     Fault::ReplyBeforeQuorum,
     Fault::ReplicaIdReused,
     Fault::RetryAmbiguousPut,
@@ -38,7 +39,7 @@ pub const CONCERNED: [Fault; 22] = [
 
 /// How a hunt ended.
 #[derive(Debug)]
-pub enum Hunted {
+pub(crate) enum Hunted {
     /// With this seed this invariant caught the bug, and without the bug the same run passes.
     Caught(u64, Failure),
     /// The same run fails without the bug: nothing is proved.
@@ -49,7 +50,7 @@ pub enum Hunted {
 
 /// Runs seeds with the fault planted until an invariant catches it.
 #[must_use]
-pub fn hunt(fault: Fault, start: u64, max_seeds: u64) -> Hunted {
+pub(crate) fn hunt(fault: Fault, start: u64, max_seeds: u64) -> Hunted {
     for seed in start..start + max_seeds {
         let Err(caught) = run_caught(Trial::new(seed, Scenario::Planted(fault))) else { continue };
         if caught.invariant == world::UNDECIDED {
@@ -67,7 +68,7 @@ pub fn hunt(fault: Fault, start: u64, max_seeds: u64) -> Hunted {
 ///
 /// # Errors
 /// The invariant that did not hold.
-pub fn run_caught(trial: Trial) -> Result<Passed, Failure> {
+pub(crate) fn run_caught(trial: Trial) -> Result<Passed, Failure> {
     catch_unwind(AssertUnwindSafe(|| play(trial, None))).unwrap_or_else(|panic| {
         let text = panic.downcast_ref::<String>().cloned();
         let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
@@ -80,7 +81,7 @@ pub fn run_caught(trial: Trial) -> Result<Passed, Failure> {
 ///
 /// # Errors
 /// The invariant that did not hold.
-pub fn play(trial: Trial, trace: Option<&mut dyn FnMut(String)>) -> Result<Passed, Failure> {
+pub(crate) fn play(trial: Trial, trace: Option<&mut dyn FnMut(String)>) -> Result<Passed, Failure> {
     let seed = trial.seed;
     match trial.scenario {
         Scenario::Planted(Fault::InitRepeated) => {

@@ -1,4 +1,6 @@
-//! `crema-sim`: runs seeds, and proves that the simulator finds planted bugs.
+//! `crema-sim`: runs seeds of `crema::testing`, and proves that the simulator finds planted bugs.
+
+mod hunt;
 
 use std::{
     process::ExitCode,
@@ -10,13 +12,15 @@ use std::{
 };
 
 use clap::{Parser, Subcommand};
-use crema::faults::Fault;
-use crema_sim::{
-    check::SearchLimit,
-    hunt::{self, Hunted},
-    invariants::Failure,
-    world::{self, Scenario, Trial},
+use crema::{
+    faults::Fault,
+    testing::{
+        check::SearchLimit,
+        invariants::Failure,
+        world::{self, Scenario, Trial},
+    },
 };
+use hunt::Hunted;
 
 #[derive(Parser)]
 #[command(about = "Whole clusters of the real core on one thread, from one seed")]

@@ -79,6 +79,7 @@ fn wrong_values_are_refused() {
         ("image.pullPolicy=Sometimes", "/image/pullPolicy"),
         ("log.format=xml", "/log/format"),
         ("concurrency=0", "/concurrency"),
+        ("clusterDefaults.respMode=cluster", "/clusterDefaults/respMode"),
         ("crds.keep=false", "keep"),
         ("serviceAccount.create=false", "serviceAccount.name: needed"),
     ] {

@@ -3,6 +3,7 @@
 //! Run by `tests/run processes`, one test at a time, since each fills the machine by itself.
 
 mod abuse;
+mod cluster_mode;
 mod crashes;
 mod ctl;
 mod datadir;

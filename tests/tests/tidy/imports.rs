@@ -5,7 +5,11 @@ use crate::source::{File, Finding, Tree, mentions};
 /// Outside crates with a fixed home: `(crate, folders or files that may name it, what others do instead)`.
 const HOMES: &[(&str, &[&str], &str)] = &[
     ("raft", &["node/src/consensus", "node/src/storage"], "use the types of `consensus`"),
-    ("tonic", &["node/src/network", "node/src/grpc", "node/api"], "use `crema_api` or a door in `grpc`"),
+    (
+        "tonic",
+        &["node/src/network", "node/src/grpc", "node/src/bin/cremactl/bench", "node/api"],
+        "use `crema_api` or a door in `grpc`",
+    ),
     ("tonic_health", &["node/src/grpc"], "health is served by `grpc`"),
     ("tonic_reflection", &["node/src/grpc"], "reflection is served by `grpc`"),
     ("moka", &["node/src/cache"], "go through `machine::store::EntryStore`"),
@@ -22,7 +26,7 @@ const HOMES: &[(&str, &[&str], &str)] = &[
 const LAYERS: &[&[&str]] = &[
     &["bin"],
     &["cache"],
-    &["resp", "grpc", "http", "metrics::scrape"],
+    &["resp", "grpc", "http", "metrics::scrape", "testing"],
     &["multiraft"],
     &["storage", "network", "cluster"],
     &["multiraft::node", "multiraft::govern"],

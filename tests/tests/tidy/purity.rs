@@ -20,6 +20,7 @@ const PURE: &[&str] = &[
     "node/src/cluster/discovery/swim",
     "node/src/cluster/formation",
     "node/src/cluster/initial",
+    "node/src/testing",
     "node/src/types",
 ];
 

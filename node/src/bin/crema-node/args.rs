@@ -127,6 +127,10 @@ pub(crate) struct Cluster {
     /// The life of keys that are set without one, in milliseconds [default: for ever].
     #[arg(long, value_parser = value_parser!(u64).range(1..), env = "CREMA_DEFAULT_TTL_MS")]
     pub(crate) default_ttl_ms: Option<u64>,
+    /// What a Redis client is told whose key another node leads: `proxy` answers it, `cluster` sends it there, as Redis
+    /// Cluster does with clients that know it.
+    #[arg(long, value_enum, help_heading = "Doors", default_value_t = RespMode::Proxy, env = "CREMA_RESP_MODE")]
+    pub(crate) resp_mode: RespMode,
     /// Threads that own shards [default: half the cores].
     #[arg(long, help_heading = "Node", value_parser = value_parser!(u32).range(1..=64), env = "CREMA_WORKERS")]
     pub(crate) workers: Option<u32>,
@@ -139,6 +143,15 @@ pub(crate) enum Eviction {
     TinyLfu,
     /// By the last use.
     Lru,
+}
+
+/// What a Redis client is told whose key another node leads.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RespMode {
+    /// The answer: any node takes any key.
+    Proxy,
+    /// Which node to ask.
+    Cluster,
 }
 
 /// Where others reach the node, and what it bears.
@@ -154,6 +167,10 @@ pub(crate) struct Doors {
     /// Where Redis clients connect.
     #[arg(long, default_value = "127.0.0.1:6379", value_parser = socket, env = "CREMA_RESP_ADDR")]
     pub(crate) resp_addr: SocketAddr,
+    /// The Redis port as clients reach it, `host:port`; with --resp-mode cluster they are sent there [default: the host of
+    /// the gRPC port as other nodes reach it, and the port of --resp-addr].
+    #[arg(long, value_parser = address, env = "CREMA_RESP_ADVERTISE_ADDR")]
+    pub(crate) resp_advertise_addr: Option<String>,
     /// Where /metrics, /livez, /readyz and /status are.
     #[arg(long, default_value = "127.0.0.1:9090", value_parser = socket, env = "CREMA_HTTP_ADDR")]
     pub(crate) http_addr: SocketAddr,

@@ -11,7 +11,7 @@ use futures::future::{join_all, try_join_all};
 use tokio::net::TcpListener;
 
 use crate::{
-    args::Dev,
+    args::{Dev, RespMode},
     config,
     doors::{self, Door, RespLimits},
     start::StopSignals,
@@ -49,6 +49,7 @@ pub(crate) async fn run(dev: Dev) -> anyhow::Result<()> {
 /// A node that has its ports, and waits for the others.
 struct Listening {
     id: NodeId,
+    mode: RespMode,
     node: StartingNode,
     resp: TcpListener,
     http: Door,
@@ -81,15 +82,16 @@ async fn listen(dev: &Dev, i: u16, members: Vec<(NodeId, String)>) -> anyhow::Re
     let http = doors::bind(local(dev.http_port + i), "HTTP").await?;
     let node = StartingNode::listen(options).await?;
     let http = doors::open_http(http, &node);
-    Ok(Listening { id, node, resp, http })
+    Ok(Listening { id, mode: dev.cluster.resp_mode, node, resp, http })
 }
 
 impl Listening {
     async fn join(self) -> anyhow::Result<DevNode> {
-        let Self { id, node, resp, http } = self;
+        let Self { id, mode, node, resp, http } = self;
         let node = node.join().await?;
         let (router, view) = (node.router().clone(), node.view().clone());
-        let resp = doors::open_resp(resp, RespLimits::default(), id, router, view, node.metrics());
+        let limits = RespLimits { mode, ..RespLimits::default() };
+        let resp = doors::open_resp(resp, limits, id, router, view, node.metrics());
         Ok(DevNode { node, resp, http })
     }
 }
@@ -107,7 +109,11 @@ impl DevNode {
 fn greet(dev: &Dev) {
     let last = dev.nodes - 1;
     let range = |first: u16| if last == 0 { first.to_string() } else { format!("{first} to {}", first + last) };
-    println!("{} node(s), {} shard(s), in memory. Every node takes every key.", dev.nodes, dev.cluster.shards);
+    let keys = match dev.cluster.resp_mode {
+        RespMode::Proxy => "Every node takes every key.",
+        RespMode::Cluster => "Redis clients need their cluster mode.",
+    };
+    println!("{} node(s), {} shard(s), in memory. {keys}", dev.nodes, dev.cluster.shards);
     println!(
         "  Redis clients   127.0.0.1, port {:<16} try: redis-cli -p {} SET greeting hello",
         range(dev.port),

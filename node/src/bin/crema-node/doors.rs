@@ -4,16 +4,18 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use crema::{
-    cache::{NodeView, Router, StartingNode},
+    cache::{NodeView, Places, Router, StartingNode},
     cluster::ClusterMap,
     http::{self, HttpConfig},
     metrics::{DoorMetrics, NodeMetrics},
     multiraft::{govern::Govern as _, introspect::Introspect as _},
-    resp::{self, CommandObserver, NodeFacts, RespConfig, RespStats},
+    resp::{self, CommandObserver, NodeFacts, RespConfig, RespMode, RespStats},
     types::NodeId,
 };
 use tokio::{net::TcpListener, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
+
+use crate::args;
 
 /// A door that runs until it is told to stop.
 pub(crate) struct Door {
@@ -52,12 +54,13 @@ pub(crate) struct RespLimits {
     pub(crate) max_clients: usize,
     pub(crate) write_timeout: Duration,
     pub(crate) local_reads: bool,
+    pub(crate) mode: args::RespMode,
 }
 
 impl Default for RespLimits {
     fn default() -> Self {
         let RespConfig { max_clients, write_timeout, local_reads, .. } = RespConfig::default();
-        Self { max_clients, write_timeout, local_reads }
+        Self { max_clients, write_timeout, local_reads, mode: args::RespMode::Proxy }
     }
 }
 
@@ -70,10 +73,15 @@ pub(crate) fn open_resp(
     view: NodeView,
     metrics: &NodeMetrics,
 ) -> Door {
+    let mode = match limits.mode {
+        args::RespMode::Proxy => RespMode::Proxy,
+        args::RespMode::Cluster => RespMode::Cluster(Arc::new(Places::new(node, router.clone()))),
+    };
     let config = RespConfig {
         max_clients: limits.max_clients,
         write_timeout: limits.write_timeout,
         local_reads: limits.local_reads,
+        mode,
         facts: Arc::new(facts(node, view, metrics)),
         observer: Some(Arc::new(Observer::new(metrics))),
         ..RespConfig::default()

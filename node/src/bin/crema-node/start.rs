@@ -41,7 +41,7 @@ impl StopSignals {
 pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
     let mut signals = StopSignals::watch()?;
     let Settings { start, mut options, list: _ } = settings;
-    let Start { node: start, doors: ports, .. } = start;
+    let Start { node: start, cluster, doors: ports, .. } = start;
     if let Some(file) = start.zone_file.as_deref().filter(|_| options.zone.is_empty()) {
         options.zone = tokio::select! {
             zone = zone::told(file) => zone,
@@ -63,6 +63,7 @@ pub(crate) async fn run(settings: Settings) -> anyhow::Result<()> {
         max_clients: ports.max_clients as usize,
         write_timeout: Duration::from_secs(ports.write_timeout_s),
         local_reads: ports.read_level == ReadLevel::Local,
+        mode: cluster.resp_mode,
     };
     let (router, view) = (node.router().clone(), node.view().clone());
     let resp = doors::open_resp(resp, limits, start.node_id, router, view, node.metrics());

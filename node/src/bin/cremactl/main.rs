@@ -1,6 +1,6 @@
 //! `cremactl`: a look at a running cluster, changes of it, and load for it, from a terminal or a script.
 //!
-//! An ordinary client of the doors: it speaks RESP for keys and `bench`, HTTP for `status` and `shards`, gRPC with the
+//! An ordinary client of the doors: it speaks RESP for keys, RESP or gRPC for `bench`, HTTP for `status` and `shards`, gRPC with the
 //! cluster token for whatever concerns the cluster as a whole, and knows nothing that another client could not know.
 //! Only `checkpoint` asks nobody: it reads files.
 //! Exit code 0 is success, 1 a refusal, a failure or an absent key, 2 bad flags.
@@ -82,7 +82,8 @@ enum Verb {
     WaitHealthy(forming::WaitHealthy),
     /// Look at checkpoint files, with or without a running node
     Checkpoint(checkpoint::Checkpoint),
-    /// Load the cluster in a closed loop and print rates and latencies
+    /// Load a cluster, a Redis or an etcd, and print rates and latencies
+    #[command(long_about = bench::ABOUT)]
     Bench(bench::Bench),
 }
 
@@ -227,6 +228,11 @@ mod tests {
             "cremactl bench --ratio 1.5",
             "cremactl bench --clients 0",
             "cremactl bench --seconds 1 --requests 5",
+            "cremactl bench --target memcached",
+            "cremactl bench --rate 0",
+            "cremactl bench --rate NaN",
+            "cremactl bench --zipf 0",
+            "cremactl bench --threads 0",
             "cremactl shards -o yaml",
             "cremactl shards --all --http 127.0.0.1:9090",
             "cremactl drain",

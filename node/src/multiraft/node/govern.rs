@@ -57,7 +57,7 @@ struct Sign {
 /// The work of one term as leader.
 #[derive(Debug)]
 pub(super) struct Governor {
-    term: Term,
+    pub(super) term: Term,
     since_tick: u64,
     pub(super) governing: Governing,
     signs: BTreeMap<NodeId, Sign>,

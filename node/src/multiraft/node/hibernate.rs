@@ -355,7 +355,7 @@ impl<S: EntryStore> Node<S> {
     ///
     /// # Errors
     /// What differs, or who sleeps for ever.
-    #[cfg(feature = "planted-faults")]
+    #[cfg(any(feature = "planted-faults", feature = "testing"))]
     pub fn check_sleepers(&self) -> Result<(), String> {
         let mut beds = super::beds::Beds::default();
         self.groups.iter().for_each(|(id, group)| beds.put(*id, group.bed()));

@@ -480,7 +480,7 @@ impl<S: EntryStore> Node<S> {
     }
 
     /// Lets the leader of a group propose a change of its configuration that nobody wants now; for the simulator.
-    #[cfg(feature = "planted-faults")]
+    #[cfg(any(feature = "planted-faults", feature = "testing"))]
     pub fn propose_conf(&mut self, group: GroupId, change: &crate::consensus::ConfChange) {
         if let Some(group) = self.groups.get_mut(&group) {
             group.stir();
@@ -491,7 +491,7 @@ impl<S: EntryStore> Node<S> {
     }
 
     /// As [`Self::machine`], to damage it: the simulator plays a broken memory.
-    #[cfg(feature = "planted-faults")]
+    #[cfg(any(feature = "planted-faults", feature = "testing"))]
     pub fn machine_mut(&mut self, group: GroupId) -> Option<&mut Machine<S>> {
         self.groups.get_mut(&group)?.machine_mut()
     }

@@ -24,6 +24,8 @@ const SIZE_TICKS: u64 = 100;
 pub(super) struct Told {
     /// The term and the conf version of the leadership here, if it leads.
     leads: Option<(Term, u64)>,
+    /// Whether it leads asleep.
+    sleeps: bool,
     /// Its part of [`Report::used_bytes`].
     pub(super) bytes: u64,
 }
@@ -131,6 +133,12 @@ impl<S: EntryStore> Node<S> {
                 group.told.leads = leads;
                 self.report.changed.insert(id);
             }
+            // A sleeper is not looked at any more: what was last said of its peers must be what holds.
+            let sleeps = leads.is_some() && group.is_asleep();
+            if sleeps && !group.told.sleeps {
+                self.report.changed.insert(id);
+            }
+            group.told.sleeps = sleeps;
             let bytes = group.machine().map_or(0, |machine| machine.weight_bytes());
             self.report.used_bytes = self.report.used_bytes - group.told.bytes + bytes;
             group.told.bytes = bytes;
@@ -238,9 +246,11 @@ impl<S: EntryStore> Node<S> {
             let (node, term) = (meta.leader_node()?, meta.replica.standing().term);
             Some(Listener { node, session: session(node), term })
         });
-        let stands = |listener: &Listener| {
-            listener.node == self.config.node
-                || (listener.session.is_some() && listener.session == session(listener.node))
+        // This node itself listens once it knows that it leads: in its turn after the last vote, not before.
+        let governs = |term: Term| self.governor.as_ref().is_some_and(|governor| governor.term == term);
+        let stands = |listener: &Listener| match listener.node == self.config.node {
+            true => governs(listener.term),
+            false => listener.session.is_some() && listener.session == session(listener.node),
         };
         // A replica that was taken out still remembers whom it followed; the news of a session that is over does not
         // stand in the way of what the replica knows.

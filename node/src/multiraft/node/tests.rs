@@ -37,6 +37,8 @@ struct Cluster {
     destroyed: Vec<(NodeId, GroupId, ReplicaId)>,
     /// A node whose disk does not answer, and the last batch that it was given.
     hanging: Option<(NodeId, u64)>,
+    /// A node whose clock ticks on before it gets its turn, after each of so many frames.
+    hasty: Option<(NodeId, u32)>,
 }
 
 fn member(node: u64, life: u128) -> Member {
@@ -126,6 +128,7 @@ impl Cluster {
             ahead: None,
             destroyed: Vec::new(),
             hanging: None,
+            hasty: None,
         };
         let ids: Vec<NodeId> = cluster.nodes.keys().copied().collect();
         for a in &ids {
@@ -204,6 +207,10 @@ impl Cluster {
                 if self.nodes.contains_key(&to) {
                     let session = self.session(from, to);
                     self.input(to, Input::Frame { from, session, frame });
+                }
+                if let Some((_, frames)) = self.hasty.as_mut().filter(|(hasty, frames)| *hasty == to && *frames > 0) {
+                    *frames -= 1;
+                    (0..4).for_each(|_| self.input(to, Input::Tick));
                 }
             }
         }

@@ -119,7 +119,7 @@ fn category(group: &str) -> &'static str {
 
 impl Keys {
     /// First key, last key (negative counts from the end) and step; zeros without keys.
-    fn positions(self) -> (i32, i32, i32) {
+    pub(super) fn positions(self) -> (i32, i32, i32) {
         match self {
             Self::None => (0, 0, 0),
             Self::First => (1, 1, 1),

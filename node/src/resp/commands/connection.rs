@@ -62,7 +62,7 @@ pub(super) fn hello(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
         (Reply::bulk("version"), Reply::bulk(REDIS_VERSION)),
         (Reply::bulk("proto"), Reply::Integer(proto.number())),
         (Reply::bulk("id"), Reply::count(ctx.session.client.id)),
-        (Reply::bulk("mode"), Reply::bulk("standalone")),
+        (Reply::bulk("mode"), Reply::bulk(ctx.mode())),
         (Reply::bulk("role"), Reply::bulk("master")),
         (Reply::bulk("modules"), Reply::Array(Vec::new())),
     ])))
@@ -76,7 +76,10 @@ pub(super) fn auth(_: &mut Ctx<'_>, args: &Args) -> Planned {
     }
 }
 
-pub(super) fn select(_: &mut Ctx<'_>, args: &Args) -> Planned {
+pub(super) fn select(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
+    if ctx.whereabouts().is_some() && args.integer(1)? != 0 {
+        return Err(Reply::error("ERR SELECT is not allowed in cluster mode"));
+    }
     args.database(1)?;
     Ok(Step::Done(Reply::OK))
 }

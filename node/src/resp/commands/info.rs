@@ -43,7 +43,7 @@ pub(super) fn info(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
         return Ok(Step::Done(Reply::Text(text.into())));
     }
     // The last section; without an answer from every shard there is no true number to show.
-    let requests = ctx.on_all_shards(|| Op::Read(Query::Multi(vec![Query::Size, Query::Expiring])));
+    let requests = ctx.on_own_shards(|| Op::Read(Query::Multi(vec![Query::Size, Query::Expiring])));
     let finish = move |results| {
         let (keys, expiring) = keyspace(results).unwrap_or((0, 0));
         if keys > 0 {
@@ -84,9 +84,10 @@ fn server(ctx: &Ctx<'_>) -> String {
     let server = ctx.server();
     let uptime_s = server.started.elapsed().as_secs();
     format!(
-        "redis_version:{REDIS_VERSION}\r\ncrema_version:{}\r\nredis_mode:standalone\r\nos:{} {}\r\narch_bits:{}\r\n\
+        "redis_version:{REDIS_VERSION}\r\ncrema_version:{}\r\nredis_mode:{}\r\nos:{} {}\r\narch_bits:{}\r\n\
          process_id:{}\r\ntcp_port:{}\r\nuptime_in_seconds:{uptime_s}\r\nuptime_in_days:{}\r\n",
         env!("CARGO_PKG_VERSION"),
+        ctx.mode(),
         std::env::consts::OS,
         std::env::consts::ARCH,
         usize::BITS,
@@ -179,8 +180,9 @@ fn cpu() -> String {
 fn cluster(ctx: &Ctx<'_>) -> String {
     let facts = (ctx.server().config.facts)();
     format!(
-        "cluster_enabled:0\r\ncrema_node_id:{}\r\ncrema_nodes:{}\r\ncrema_shards:{}\r\ncrema_shards_hosted:{}\r\n\
+        "cluster_enabled:{}\r\ncrema_node_id:{}\r\ncrema_nodes:{}\r\ncrema_shards:{}\r\ncrema_shards_hosted:{}\r\n\
          crema_shards_led:{}\r\n",
+        u8::from(ctx.whereabouts().is_some()),
         facts.node_id,
         facts.nodes,
         ctx.map.num_shards(),

@@ -38,7 +38,7 @@ pub(super) fn type_of(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
 }
 
 pub(super) fn dbsize(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
-    let requests = ctx.on_all_shards(|| Op::Read(Query::Size));
+    let requests = ctx.on_own_shards(|| Op::Read(Query::Size));
     let finish = |results| Step::Done(size(results).map_or_else(|reply| reply, Reply::count));
     Ok(Step::Many(requests, Box::new(finish)))
 }
@@ -54,7 +54,7 @@ fn size(results: Vec<Result<Outcome, Error>>) -> Result<u64, Reply> {
 /// A key of a shard drawn by its share of the keys, so that every key is about as likely.
 pub(super) fn randomkey(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
     let seed: u64 = rand::random();
-    let requests = ctx.on_all_shards(|| Op::Read(Query::Multi(vec![Query::Size, Query::RandomKey { seed }])));
+    let requests = ctx.on_own_shards(|| Op::Read(Query::Multi(vec![Query::Size, Query::RandomKey { seed }])));
     let finish = move |results| Step::Done(choose(all_read(results), seed).unwrap_or_else(|reply| reply));
     Ok(Step::Many(requests, Box::new(finish)))
 }
@@ -79,7 +79,8 @@ fn choose(outcomes: Result<Vec<Outcome>, Reply>, seed: u64) -> Result<Reply, Rep
     Ok(Reply::Null)
 }
 
-/// Both modes empty a shard at one log position, so `ASYNC` and `SYNC` mean the same.
+/// Both modes empty a shard at one log position, so `ASYNC` and `SYNC` mean the same. It is all shards in cluster mode too:
+/// a shard that is on its way from one master to another is not missed.
 pub(super) fn flush(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
     let known = match args.len() {
         1 => true,

@@ -5,6 +5,7 @@
 
 mod catalogue;
 mod clients;
+mod cluster;
 mod connection;
 mod copies;
 mod counters;
@@ -16,6 +17,7 @@ mod multi;
 mod object;
 mod pattern;
 mod ranges;
+mod redirect;
 mod scan;
 mod server;
 mod settings;
@@ -110,9 +112,14 @@ pub(super) fn plan(index: usize, session: &mut Session, map: &ShardMap, args: &A
     if !fits_arity(spec.arity, args.len()) {
         return Step::Done(multi::reject(session, spec, errors::wrong_arity(spec.name)));
     }
-    if let Some(step) = multi::queue(index, session, map, args) {
-        return step;
+    if let Some(reply) = redirect::check(spec, session, map, args) {
+        return Step::Done(multi::reject(session, spec, reply));
     }
+    multi::queue(index, session, map, args).unwrap_or_else(|| plan_here(spec, session, map, args))
+}
+
+/// Plans a command that was admitted.
+fn plan_here(spec: &Spec, session: &mut Session, map: &ShardMap, args: &Args) -> Step {
     let mut ctx = Ctx { session, map, name: spec.name };
     (spec.plan)(&mut ctx, args).unwrap_or_else(Step::Done)
 }
@@ -162,6 +169,11 @@ impl Ctx<'_> {
     fn read(&self, key: &[u8], query: Query, reply: fn(Outcome) -> Reply) -> Planned {
         let request = Request { shard: self.map.shard_of(key), op: Op::Read(query) };
         Ok(Step::One(request, reply))
+    }
+
+    /// One request to each of [`Self::own_shards`].
+    fn on_own_shards(&self, op: impl Fn() -> Op) -> Vec<Request> {
+        self.own_shards().into_iter().map(|shard| Request { shard, op: op() }).collect()
     }
 
     /// One request to every shard.

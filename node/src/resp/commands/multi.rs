@@ -10,7 +10,7 @@ use super::{
         Full, MAX_QUEUED_BYTES, MAX_QUEUED_COMMANDS, MAX_WATCHED_BYTES, MAX_WATCHED_KEYS, Queue, Transaction,
     },
     Args, Command, Ctx, Finish, Key, Op, Outcome, Planned, Query, Reply, Request, Session, Spec, Step, all, all_read,
-    errors, fits_arity, parts, plan, subs_of,
+    errors, fits_arity, parts, plan_here, subs_of,
 };
 use crate::{
     error::Error,
@@ -157,7 +157,7 @@ pub(super) fn exec(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
     }
     let (mut requests, mut queued_parts) = (Vec::new(), Vec::new());
     for (index, args) in queued {
-        let step = plan(index, ctx.session, ctx.map, &args);
+        let step = plan_here(&all()[index], ctx.session, ctx.map, &args);
         queued_parts.push(part(step, &mut requests));
     }
     // What WAITs for its turn (WATCH, SCAN) is never among them.

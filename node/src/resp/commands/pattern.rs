@@ -1,4 +1,4 @@
-//! `KEYS`: every key of every shard that matches a pattern, by rounds of scans.
+//! `KEYS`: every key that matches a pattern, by rounds of scans.
 
 use bytes::Bytes;
 
@@ -12,7 +12,7 @@ const KEYS_PER_ROUND: u32 = 1_000;
 
 pub(super) fn keys(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
     let limit = ctx.server().config.max_reply_bytes;
-    let open = (0..ctx.map.num_shards()).map(|shard| (shard, 0)).collect();
+    let open = ctx.own_shards().into_iter().map(|shard| (shard, 0)).collect();
     // Behind it are writes, perhaps, which its later rounds must not see.
     ctx.session.waits = true;
     Ok(Search { pattern: args.bytes(1), open, found: Vec::new(), bytes: 0, limit }.round())

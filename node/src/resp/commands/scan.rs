@@ -24,11 +24,10 @@ const DEFAULT_COUNT: u32 = 10;
 pub(super) fn scan(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
     let cursor = parse_u64(args.word(1)).ok_or_else(|| Reply::error("ERR invalid cursor"))?;
     let options = options(args)?;
-    let shards = ctx.map.num_shards();
-    let position = Position::from_cursor(cursor);
-    if position.shard >= shards {
+    let shards = ctx.own_shards();
+    let Some(position) = Position::from_cursor(cursor).within(&shards) else {
         return Err(reply(0, Vec::new()));
-    }
+    };
     // Behind it are writes, perhaps, which its later rounds must not see.
     ctx.session.waits = true;
     let budget = SHARDS_PER_CALL;
@@ -79,6 +78,12 @@ impl Position {
         Self { shard: (cursor & SHARD_MASK) as ShardId, within: cursor >> SHARD_BITS }
     }
 
+    /// Here, or at the begin of the next of these shards; `None` behind the last.
+    fn within(self, shards: &[ShardId]) -> Option<Self> {
+        let next = shards[shards.partition_point(|shard| *shard < self.shard)..].first()?;
+        Some(if *next == self.shard { self } else { Self { shard: *next, within: 0 } })
+    }
+
     fn cursor(self) -> u64 {
         self.within << SHARD_BITS | u64::from(self.shard)
     }
@@ -87,7 +92,8 @@ impl Position {
 /// A scan under way in one call.
 struct Scan {
     options: Options,
-    shards: u32,
+    /// Those that are gone through, ascending.
+    shards: Vec<ShardId>,
     position: Position,
     found: Vec<Key>,
     /// How many more steps this call may take.
@@ -111,14 +117,13 @@ impl Scan {
         };
         self.found.extend(keys);
         let shard = self.position.shard;
-        self.position = match cursor {
-            0 => Position { shard: shard + 1, within: 0 },
-            within => Position { shard, within },
-        };
         self.budget -= 1;
-        if self.position.shard == self.shards {
-            return Ok(Step::Done(reply(0, self.shown())));
-        }
+        let next = match cursor {
+            0 => Position { shard: shard + 1, within: 0 }.within(&self.shards),
+            within => Some(Position { shard, within }),
+        };
+        let Some(next) = next else { return Ok(Step::Done(reply(0, self.shown()))) };
+        self.position = next;
         if self.found.len() < self.options.count as usize && self.budget > 0 {
             return Ok(self.step());
         }

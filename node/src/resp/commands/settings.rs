@@ -40,7 +40,7 @@ fn settings(ctx: &Ctx<'_>) -> Vec<(&'static str, String)> {
         ("appendonly", yes_no(facts.durable)),
         ("bind", server.address.ip().to_string()),
         ("client-query-buffer-limit", server.config.max_request_bytes.to_string()),
-        ("cluster-enabled", yes_no(false)),
+        ("cluster-enabled", yes_no(ctx.whereabouts().is_some())),
         ("crema-max-key-bytes", MAX_KEY_BYTES.to_string()),
         ("databases", "1".to_owned()),
         ("maxclients", server.config.max_clients.to_string()),

@@ -1,8 +1,8 @@
 //! Every command: name, arity, flags, keys, and who plans it. `COMMAND` shows this table, so it must be true.
 
 use super::{
-    Handler, Keys, Spec, catalogue, clients, connection, copies, counters, expiry, info, keys, multi, object,
-    pattern, ranges, scan, server, settings, slow, strings,
+    Handler, Keys, Spec, catalogue, clients, cluster, connection, copies, counters, expiry, info, keys, multi,
+    object, pattern, ranges, scan, server, settings, slow, strings,
 };
 
 const READ_FAST: &[&str] = &["readonly", "fast"];
@@ -23,7 +23,7 @@ pub(in crate::resp) fn all() -> &'static [Spec] {
 
 /// The most used come first, which only helps the reader.
 #[rustfmt::skip]
-pub(super) static TABLE: [Spec; 67] = [
+pub(super) static TABLE: [Spec; 69] = [
     spec("get", 2, READ_FAST, Keys::First, "string", "1.0.0", strings::get,
         "Get the value of a key"),
     spec("set", -3, GROW, Keys::First, "string", "1.0.0", strings::set,
@@ -146,6 +146,10 @@ pub(super) static TABLE: [Spec; 67] = [
         "Answer the reads of this connection locally, perhaps with an old value"),
     spec("readwrite", 1, ALWAYS_FAST, Keys::None, "cluster", "3.0.0", connection::readwrite,
         "Make the reads of this connection linearizable"),
+    spec("asking", 1, &["fast"], Keys::None, "cluster", "3.0.0", cluster::asking,
+        "Announce that a redirect is followed"),
+    spec("cluster", -2, &[], Keys::None, "cluster", "3.0.0", cluster::cluster,
+        "Describe the cluster and its slots"),
     spec("command", -1, ALWAYS, Keys::None, "server", "2.8.13", catalogue::command,
         "Describe the commands"),
     spec("config", -2, &["admin"], Keys::None, "server", "2.0.0", settings::config,

@@ -1,6 +1,6 @@
 //! The settings together: what a node is started with, or everything that does not fit.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use crema::{
     cache::{Entry, HAS_ROCKSDB, NodeOptions, Storage, default_replication, default_workers},
@@ -19,7 +19,7 @@ use super::{
     catalogue::catalogue,
     problem::{Names, Problem},
 };
-use crate::args::{Cluster, Discovery, EntryFlags, Eviction, RaftFlags, Start, StorageKind};
+use crate::args::{Cluster, Discovery, EntryFlags, Eviction, RaftFlags, RespMode, Start, StorageKind};
 
 /// What leaving takes beyond lingering, at most: leaderships, then requests under way.
 const STOP_TIME: Duration = Duration::from_secs(5);
@@ -50,10 +50,14 @@ pub(super) fn options(start: &Start, names: &Names) -> Result<NodeOptions, Vec<P
     let entry = findings.take(&ENTRIES, || entry(start, names));
     let discovery = findings.take(&["discovery", "dns_server"], || discovery(&start.entry, names));
     let advertise = findings.take(&["node_id", "peers", "peer_addr", "advertise_addr"], || advertise(start, names));
+    let resp = advertise.as_deref().and_then(|grpc| {
+        findings.take(&["resp_addr", "resp_advertise_addr", "resp_mode"], || resp_advertise(start, grpc, names))
+    });
     findings.take(&["linger", "shutdown_timeout"], || times(start, names));
     findings.take(&["election_ticks", "heartbeat_ticks"], || clock(&start.raft, names));
     let storage = findings.take(&["storage", "data_dir"], || storage(start, names));
-    let (Some(entry), Some(discovery), Some(advertise), Some(storage)) = (entry, discovery, advertise, storage)
+    let (Some(entry), Some(discovery), Some(advertise), Some(client_address), Some(storage)) =
+        (entry, discovery, advertise, resp, storage)
     else {
         return Err(findings.problems);
     };
@@ -69,7 +73,7 @@ pub(super) fn options(start: &Start, names: &Names) -> Result<NodeOptions, Vec<P
         listen: start.doors.peer_addr,
         advertise,
         entry,
-        client_address: start.doors.resp_addr.to_string(),
+        client_address,
         host: start.node.host_name.clone(),
         zone: start.node.zone.clone(),
         workers: start.cluster.workers.unwrap_or_else(|| default_workers(spec.num_shards)),
@@ -161,6 +165,26 @@ fn advertise(start: &Start, names: &Names) -> Result<String, Problem> {
             Err(names.problem("advertise_addr", error))
         }
         None => Ok(listen.to_string()),
+    }
+}
+
+/// The RESP port as clients reach it; empty when that can't be told and nobody is sent there.
+fn resp_advertise(start: &Start, grpc: &str, names: &Names) -> Result<String, Problem> {
+    let anywhere = |address: &str| address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified());
+    let error =
+        |address: &str| format!("clients can't reach this node at {address}; give a name or address and a port");
+    if let Some(given) = &start.doors.resp_advertise_addr {
+        let wrong = anywhere(given).then(|| names.problem("resp_advertise_addr", error(given)));
+        return wrong.map_or_else(|| Ok(given.clone()), Err);
+    }
+    let host = grpc.rsplit_once(':').map_or(grpc, |(host, _)| host);
+    let address = format!("{host}:{}", start.doors.resp_addr.port());
+    match (anywhere(&address), start.cluster.resp_mode) {
+        (false, _) => Ok(address),
+        (true, RespMode::Proxy) => Ok(String::new()),
+        (true, RespMode::Cluster) => {
+            Err(names.problem("resp_advertise_addr", format!("missing: {}", error(&address))))
+        }
     }
 }
 

@@ -75,6 +75,29 @@ fn a_file_alone_is_enough() {
 }
 
 #[test]
+fn clients_are_sent_where_others_reach_the_node() {
+    let address = |line: &str| resolve_in(line, &[], "").expect(line).options.client_address;
+    for (line, wanted) in [
+        ("--node-id 1 --bootstrap", "127.0.0.1:6379"),
+        (
+            "--node-id 1 --bootstrap --peer-addr 0.0.0.0:7000 --advertise-addr db-1:7000 --resp-addr 0.0.0.0:1",
+            "db-1:1",
+        ),
+        ("--node-id 2 --peers 1=a:1,2=[::1]:2 --resp-addr [::]:3 --resp-mode cluster", "[::1]:3"),
+        ("--node-id 1 --bootstrap --resp-advertise-addr door:4", "door:4"),
+        // Nobody is sent there.
+        ("--node-id 1 --peers 1=0.0.0.0:1", ""),
+    ] {
+        assert_eq!(address(line), wanted, "{line}");
+    }
+    let told = told("--node-id 1 --peers 1=0.0.0.0:1 --resp-mode cluster", &[], "");
+    let can_not = "clients can't reach this node at 0.0.0.0:6379; give a name or address and a port\n";
+    assert_eq!(told, format!("--resp-advertise-addr: missing: {can_not}"));
+    let told = self::told(&format!("{SOUND} --resp-advertise-addr 0.0.0.0:6379"), &[], "");
+    assert_eq!(told, format!("--resp-advertise-addr: {can_not}"));
+}
+
+#[test]
 fn a_pod_knows_its_number() {
     let options = resolve_in("--bootstrap", &[("CREMA_NODE_ID", "cache-2")], "").expect("sound").options;
     assert_eq!(options.node.0, 3);

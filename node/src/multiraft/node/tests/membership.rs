@@ -9,6 +9,7 @@ use crate::{
     multiraft::govern::GovernError,
 };
 
+mod asleep;
 mod reset;
 mod unfit;
 
@@ -467,24 +468,6 @@ fn a_preferred_leader_whose_clock_is_wrong_is_not_asked() {
 }
 
 /// Its node is still there and beats, but for the map its life is over: nobody would wake the others.
-#[test]
-fn a_sleeping_group_whose_leader_is_declared_down_finds_another() {
-    let mut cluster = cluster(3);
-    let meta = cluster.leader_of(META).expect("a leader");
-    let set = cluster.map().groups[&SHARD].clone();
-    let at = *set.replicas.iter().find(|at| at.node != meta).expect("another");
-    cluster.govern(MetaCommand::Prefer { group: SHARD, replica: at.replica }).expect("prefer");
-    cluster.until("it leads", |cluster| cluster.leader_of(SHARD) == Some(at.node));
-    cluster.run_ms(10_000);
-    assert!((1..=3).all(|node| cluster.status(node).asleep), "all replicas sleep");
-    let (node, incarnation) = (at.node, at.incarnation);
-    cluster.govern(MetaCommand::SetState { node, incarnation, state: MemberState::Down }).expect("down");
-    cluster.run_ms(5_000);
-    let leader = cluster.leader_of(SHARD).expect("a leader");
-    assert_ne!(leader, node);
-    cluster.nodes.remove(&node);
-    cluster.run(leader.0, vec![put("k", "1")]).expect("write");
-}
 
 #[test]
 fn settings_change_while_the_cluster_runs() {
@@ -497,17 +480,4 @@ fn settings_change_while_the_cluster_runs() {
     cluster.govern(MetaCommand::SetSettings(settings)).expect("settings");
     cluster.run_ms(3_000);
     assert!((1..=3).all(|node| cluster.status(node).entries == 20), "evicted everywhere");
-}
-
-#[test]
-fn an_idle_cluster_sleeps_in_spite_of_its_reports() {
-    let mut cluster = three_and_one();
-    cluster.run_ms(20_000);
-    for (id, node) in &cluster.nodes {
-        assert!(node.status().all(|status| status.asleep), "node {id}: {:#?}", node.status().collect::<Vec<_>>());
-    }
-    let governing = cluster.nodes.values().find_map(Node::governing).expect("somebody governs");
-    assert_eq!(governing.health.nodes.len(), 4);
-    assert_eq!(governing.health.groups.len(), 2);
-    assert!(governing.health.nodes.values().all(|node| node.silent_ms == 0));
 }

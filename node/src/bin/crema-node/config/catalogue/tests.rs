@@ -23,9 +23,11 @@ cluster.shard_max_entries Number
 cluster.shard_max_bytes Number
 cluster.eviction Text
 cluster.default_ttl_ms Number
+doors.resp_mode Text
 doors.peer_addr Text
 doors.advertise_addr Text
 doors.resp_addr Text
+doors.resp_advertise_addr Text
 doors.http_addr Text
 doors.cluster_token Text
 doors.max_clients Number
