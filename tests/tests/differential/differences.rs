@@ -34,7 +34,11 @@ const DIFFERENCES: &[(&str, Rule, &str)] = &[
     ("OBJECT ENCODING", Rule::SameKind, "Redis's depends on the command that wrote the value, ours on the value"),
     ("OBJECT REFCOUNT", Rule::SameKind, "Redis shares the objects of small numbers"),
     ("OBJECT IDLETIME", Rule::Any, "not tracked here, and refused"),
-    ("MEMORY USAGE", Rule::SameSuccess, "entries are built otherwise; Redis tells the size of a key whose time has passed"),
+    (
+        "MEMORY USAGE",
+        Rule::SameSuccess,
+        "entries are built otherwise; Redis tells the size of a key whose time has passed",
+    ),
     ("WAIT", Rule::SameKind, "Redis has no replicas here; ours has a majority of them with every write"),
     ("SLOWLOG LEN", Rule::SameKind, "who is slow is a matter of luck"),
     ("SLOWLOG GET", Rule::SameKind, "who is slow is a matter of luck"),

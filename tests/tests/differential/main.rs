@@ -117,7 +117,12 @@ impl Transaction {
     }
 }
 
-fn report(seed: u64, history: &[(usize, Command, Vec<u8>)], theirs: Option<&Vec<u8>>, ours: Option<&Vec<u8>>) -> String {
+fn report(
+    seed: u64,
+    history: &[(usize, Command, Vec<u8>)],
+    theirs: Option<&Vec<u8>>,
+    ours: Option<&Vec<u8>>,
+) -> String {
     let mut out = format!("seed {seed} (DIFFERENTIAL_SEED={seed}), command {}:\n", history.len());
     let first = history.len().saturating_sub(SHOWN);
     for (place, command, reply) in &history[first..] {
