@@ -77,9 +77,10 @@ impl Batch {
             Some(index) => commands::plan(index, session, map, &args),
             None => unknown(&args, session),
         };
+        let watches = command.is_some_and(|index| commands::all()[index].name == "watch");
         let step = match session.reads {
             // Who watches keys depends on what is read.
-            Reads::Local if !self.has_write && !session.waits && session.transaction.watched().is_empty() => {
+            Reads::Local if !self.has_write && !watches && session.transaction.watched().is_empty() => {
                 locally(step, executor)
             }
             Reads::Local | Reads::Linearizable => step,

@@ -3,20 +3,25 @@
 use super::*;
 use crate::resp::transaction::{MAX_QUEUED_BYTES, MAX_QUEUED_COMMANDS, MAX_WATCHED_KEYS};
 
+/// The replies to commands that are sent at once.
+async fn pipeline(stream: &mut TcpStream, commands: &[&str]) -> String {
+    let input: Vec<u8> = commands.iter().flat_map(|command| array(command)).collect();
+    let answered = tokio::time::timeout(PATIENCE, exchange(stream, &input)).await;
+    String::from_utf8(answered.expect("an answer in time").0).unwrap()
+}
+
 #[tokio::test]
 async fn a_change_by_another_connection_is_noticed() {
     let door = Door::open().await;
     let (mut one, mut other) = (door.connect().await, door.connect().await);
     assert_eq!(ask(&mut one, "WATCH {t}a {t}b").await, "+OK\r\n");
-    assert_eq!(ask(&mut one, "MULTI").await, "+OK\r\n");
-    assert_eq!(ask(&mut one, "SET {t}a mine").await, "+QUEUED\r\n");
     assert_eq!(ask(&mut other, "SET {t}b theirs").await, "+OK\r\n");
-    assert_eq!(ask(&mut one, "EXEC").await, "*-1\r\n");
+    let answer = pipeline(&mut one, &["MULTI", "SET {t}a mine", "EXEC"]).await;
+    assert_eq!(answer, "+OK\r\n+QUEUED\r\n*-1\r\n");
     assert_eq!(ask(&mut one, "MGET {t}a {t}b").await, "*2\r\n$-1\r\n$6\r\ntheirs\r\n");
     // What was watched is forgotten with the transaction.
     assert_eq!(ask(&mut other, "SET {t}b again").await, "+OK\r\n");
-    assert_eq!(ask(&mut one, "MULTI").await, "+OK\r\n");
-    assert_eq!(ask(&mut one, "EXEC").await, "*0\r\n");
+    assert_eq!(pipeline(&mut one, &["MULTI", "EXEC"]).await, "+OK\r\n*0\r\n");
 }
 
 #[tokio::test]
@@ -37,10 +42,8 @@ async fn a_transaction_without_an_answer_says_so() {
     let door = Door::open().await;
     let mut stream = door.connect().await;
     door.executor.fail(door.executor.shard_of("{t}a"), Error::OutcomeUnknown { reason: "lost".into(), index: None });
-    assert_eq!(ask(&mut stream, "MULTI").await, "+OK\r\n");
-    assert_eq!(ask(&mut stream, "SET {t}a 1").await, "+QUEUED\r\n");
-    let answer = ask(&mut stream, "EXEC").await;
-    assert!(answer.starts_with("-OUTCOMEUNKNOWN "), "{answer}");
+    let answer = pipeline(&mut stream, &["MULTI", "SET {t}a 1", "EXEC"]).await;
+    assert!(answer.starts_with("+OK\r\n+QUEUED\r\n-OUTCOMEUNKNOWN "), "{answer}");
 }
 
 #[tokio::test]
@@ -61,11 +64,9 @@ async fn what_is_queued_and_watched_is_bounded() {
     assert_eq!(ask(&mut stream, "GET {t}n").await, "$-1\r\n");
 
     let large = format!("SET {{t}}a {}", "x".repeat(MAX_QUEUED_BYTES / 2));
-    assert_eq!(ask(&mut stream, "MULTI").await, "+OK\r\n");
-    assert_eq!(ask(&mut stream, &large).await, "+QUEUED\r\n");
-    let answer = ask(&mut stream, &large).await;
-    assert!(answer.starts_with("-ERR transaction is too large: "), "{answer}");
-    assert!(ask(&mut stream, "EXEC").await.starts_with("-EXECABORT "));
+    let answer = pipeline(&mut stream, &["MULTI", &large, &large, "EXEC"]).await;
+    assert!(answer.starts_with("+OK\r\n+QUEUED\r\n-ERR transaction is too large: "), "{answer}");
+    assert!(answer.contains("\r\n-EXECABORT "), "{answer}");
     assert_eq!(ask(&mut stream, "GET {t}a").await, "$-1\r\n");
 
     let keys: Vec<String> = (0..=MAX_WATCHED_KEYS).map(|number| format!("{{t}}{number}")).collect();
