@@ -572,6 +572,105 @@ def large_values(r, k):
     r.delete(k("big"))
 
 
+# Transactions: keys of one shard, by their tag.
+
+
+@check
+def transactions(r, k):
+    a, b = k("{t}a"), k("{t}b")
+    pipe = r.pipeline(transaction=True)
+    pipe.set(a, "1").incrby(a, 4).get(a).mset({a: "7", b: "x"}).exists(a, b).ttl(b)
+    equal(pipe.execute(), [True, 5, b"5", True, 2, -1])
+    pipe = r.pipeline(transaction=True)
+    pipe.incr(b).set(a, "8")
+    replies = pipe.execute(raise_on_error=False)
+    assert isinstance(replies[0], redis.ResponseError), replies[0]
+    equal(replies[1:], [True])
+    equal(r.get(a), b"8")
+    pipe.set(a, "9").execute_command("NOSUCH")
+    try:
+        pipe.execute()
+    except redis.ResponseError as error:
+        assert "NOSUCH" in str(error), error
+    else:
+        raise AssertionError("a transaction with an unknown command was carried out")
+    equal(r.get(a), b"8")
+
+
+@check
+def watched_keys(r, k):
+    a, b = k("{t}a"), k("{t}b")
+    r.set(a, "1")
+    with r.pipeline() as pipe:
+        pipe.watch(a)
+        value = int(pipe.get(a))
+        pipe.multi()
+        pipe.set(a, value + 1).set(b, "x")
+        equal(pipe.execute(), [True, True])
+        pipe.watch(a, b)
+        r.set(a, "10")
+        pipe.multi()
+        pipe.set(b, "lost")
+        try:
+            pipe.execute()
+        except redis.WatchError:
+            pass
+        else:
+            raise AssertionError("carried out although a watched key has changed")
+    equal(r.mget(a, b), [b"10", b"x"])
+
+
+@check
+def watched_counters_from_many_threads_add_up(r, k):
+    name, errors = k("{t}n"), []
+
+    def add(pipe):
+        value = int(pipe.get(name) or 0)
+        pipe.multi()
+        pipe.set(name, value + 1)
+
+    def work():
+        try:
+            for _ in range(20):
+                r.transaction(add, name)
+        except Exception as error:  # noqa: BLE001: reported below
+            errors.append(error)
+
+    threads = [threading.Thread(target=work) for _ in range(6)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    equal(errors, [])
+    equal(r.get(name), b"120")
+
+
+@check
+def msetnx_rename_copy(r, k):
+    a, b, c = k("{t}a"), k("{t}b"), k("{t}c")
+    equal(r.msetnx({a: "1", b: "2"}), True)
+    equal(r.msetnx({b: "3", c: "3"}), False)
+    equal(r.mget(a, b, c), [b"1", b"2", None])
+    equal(r.rename(a, c), True)
+    refused("no such key", r.rename, a, c)
+    equal(r.renamenx(c, b), False)
+    equal(r.copy(b, c), False)
+    equal(r.copy(b, c, replace=True), True)
+    equal(r.mget(a, b, c), [None, b"2", b"2"])
+    equal(set(r.keys(k("{t}?"))), {b, c})
+    equal(r.object("encoding", b), b"int")
+    assert r.memory_usage(b) > 0, "a size"
+
+
+@check
+def client_kill_ends_a_connection(r, k):
+    with r.client() as other:
+        number = other.client_id()
+        equal(r.client_kill_filter(_id=str(number)), 1)
+        eventually(lambda: all(int(one["id"]) != number for one in r.client_list()), "the connection to be gone")
+    assert r.slowlog_len() >= 0, "a number"
+
+
 # What is Crema's own.
 
 

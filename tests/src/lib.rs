@@ -1,6 +1,6 @@
 //! What the tests over real processes share: nodes on loopback, clients that keep a history, and its judge.
 //!
-//! Used by `tests/processes` and `tests/discovery`. Everything here is an ordinary client of a node: it sees what a user
+//! Used by `tests/processes`, `tests/discovery` and `tests/differential`. Everything here is an ordinary client of a node: it sees what a user
 //! sees, and never links the code that it tests.
 
 pub mod cluster;

@@ -59,6 +59,19 @@ impl Raw {
         answer
     }
 
+    /// Reads what comes next, at least one byte.
+    ///
+    /// # Panics
+    /// The connection ends or stays silent.
+    pub fn read_more(&mut self, answer: &mut Vec<u8>) {
+        let mut chunk = [0; 64 * 1024];
+        match self.0.read(&mut chunk) {
+            Ok(0) => panic!("closed after {:?}", String::from_utf8_lossy(answer)),
+            Ok(read) => answer.extend_from_slice(&chunk[..read]),
+            Err(error) => panic!("{error} after {:?}", String::from_utf8_lossy(answer)),
+        }
+    }
+
     /// Reads to the end of the connection. A reset is an end too.
     ///
     /// # Panics

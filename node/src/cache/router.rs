@@ -232,8 +232,8 @@ fn local(reader: &Reader, query: &Query, wall: Timestamp) -> Option<Outcome> {
         Query::Multi(parts) => {
             parts.iter().map(|part| local(reader, part, wall)).collect::<Option<_>>().map(Outcome::Many)
         }
-        // These need the order of the keys, which only the worker has.
-        Query::Scan { .. } | Query::RandomKey { .. } => None,
+        // These need the order of the keys or their deadlines, which only the worker has.
+        Query::Scan { .. } | Query::Expiring | Query::RandomKey { .. } => None,
     }
 }
 

@@ -128,7 +128,8 @@ pub(super) fn reason_of(refusal: Refusal) -> RefusalReason {
         Refusal::NotANumber => RefusalReason::NotANumber,
         Refusal::NotFinite => RefusalReason::NotFinite,
         Refusal::TooLong => RefusalReason::TooLong,
-        Refusal::Invalid => RefusalReason::Invalid,
+        // None of the API's commands copies.
+        Refusal::NoSuchKey | Refusal::Invalid => RefusalReason::Invalid,
     }
 }
 
@@ -139,6 +140,7 @@ fn words(refusal: Refusal) -> &'static str {
         Refusal::NotANumber => "the value or the increment is not a decimal number",
         Refusal::NotFinite => "the sum would not be finite",
         Refusal::TooLong => "the value would be longer than 8388608 bytes",
+        Refusal::NoSuchKey => "there is no such key",
         Refusal::Invalid => "the parts of the command don't fit together",
     }
 }

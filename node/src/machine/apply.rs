@@ -35,6 +35,8 @@ impl<S: EntryStore> Machine<S> {
             Command::SetRange { key, offset, patch } => self.set_range(&key, offset, &patch),
             Command::Flush => Outcome::Count(self.clear()),
             Command::Read(query) => self.read_in_log(&query),
+            Command::Copy { from, to, replace, remove_source } => self.copy(&from, &to, replace, remove_source),
+            Command::Guarded { watches, commands } => self.guarded(&watches, commands, true),
             Command::Batch(parts) => self.batch(parts),
         }
     }
@@ -177,9 +179,42 @@ impl<S: EntryStore> Machine<S> {
         outcome
     }
 
+    fn copy(&mut self, from: &Key, to: &Key, replace: bool, remove_source: bool) -> Outcome {
+        let Some(source) = self.present(from) else { return Outcome::Refused(Refusal::NoSuchKey) };
+        if let Some(there) = self.present(to).filter(|_| !replace) {
+            return Outcome::NotMet { current: Some(there.version()), old: None };
+        }
+        if from == to {
+            return Outcome::Stored { version: source.version(), old: None };
+        }
+        let version = self.next_version();
+        if remove_source {
+            self.remove(from);
+        }
+        self.store_value(to, source.value(), source.expires_at(), version);
+        Outcome::Stored { version, old: None }
+    }
+
+    /// `outermost`: it is no part of another one, so there may be one more among its commands.
+    fn guarded(&mut self, watches: &[(Key, Option<Version>)], commands: Vec<Command>, outermost: bool) -> Outcome {
+        for (key, seen) in watches {
+            let current = self.present(key).map(|entry| entry.version());
+            if current != *seen {
+                return Outcome::NotMet { current, old: None };
+            }
+        }
+        let run = |command| match command {
+            Command::Guarded { watches, commands } if outermost => self.guarded(&watches, commands, false),
+            Command::Guarded { .. } => Outcome::Refused(Refusal::Invalid),
+            Command::Batch(_) if !outermost => Outcome::Refused(Refusal::Invalid),
+            command => self.run(command),
+        };
+        Outcome::Many(commands.into_iter().map(run).collect())
+    }
+
     fn batch(&mut self, parts: Vec<Command>) -> Outcome {
         let run = |part| match part {
-            Command::Batch(_) => Outcome::Refused(Refusal::Invalid),
+            Command::Batch(_) | Command::Guarded { .. } => Outcome::Refused(Refusal::Invalid),
             part => self.run(part),
         };
         Outcome::Many(parts.into_iter().map(run).collect())

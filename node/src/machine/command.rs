@@ -84,6 +84,25 @@ pub enum Command {
     Flush,
     /// A read that must be ordered among writes: same answer as the query, at this log position.
     Read(Query),
+    /// Gives a value and its deadline to another key of the shard (`COPY`, `RENAME`). Onto itself nothing changes.
+    Copy {
+        /// The key that has it.
+        from: Key,
+        /// The key that gets it.
+        to: Key,
+        /// When `to` is present: whether it is overwritten. Else nothing happens.
+        replace: bool,
+        /// Whether `from` goes.
+        remove_source: bool,
+    },
+    /// Commands at one log position, if every watched key is as it was seen (`WATCH … EXEC`, `MSETNX`); else none of
+    /// them. A guarded command among them holds only plain ones.
+    Guarded {
+        /// Each key with the version that it must have; `None` must be absent.
+        watches: Vec<(Key, Option<Version>)>,
+        /// Carried out in their order, each judged on its own as in a batch.
+        commands: Vec<Command>,
+    },
     /// Several commands at one log position, nothing between them. Batches don't nest. Each part is judged on
     /// its own: a part that fails leaves the others' effects in place (as in Redis's EXEC).
     Batch(Vec<Command>),
@@ -195,6 +214,8 @@ pub enum Query {
     },
     /// How many keys are present.
     Size,
+    /// How many keys are present that have a deadline.
+    Expiring,
     /// A key chosen by `seed` alone.
     RandomKey {
         /// The draw; made by the door, so that reading stays a pure function.
@@ -207,16 +228,16 @@ pub enum Query {
 /// What happened. A pure function of the state and the command.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Outcome {
-    /// `Put`: stored under this version.
+    /// `Put`, `Copy`: stored under this version.
     Stored {
         /// The version of the change.
         version: Version,
         /// With `return_old`: what was there.
         old: Option<Found>,
     },
-    /// `Put`, `Delete`: the condition was not met.
+    /// `Put`, `Delete`: the condition was not met. `Copy`: the other key is there. `Guarded`: a watched key has changed.
     NotMet {
-        /// The version that is there, if any.
+        /// The version that is there (of the first key that differs), if any.
         current: Option<Version>,
         /// With `return_old`: what is there.
         old: Option<Found>,
@@ -254,11 +275,11 @@ pub enum Outcome {
         /// The keys.
         keys: Vec<Key>,
     },
-    /// `Size`, `Flush` (how many went): a number of keys.
+    /// `Size`, `Expiring`, `Flush` (how many went): a number of keys.
     Count(u64),
     /// `RandomKey`: `None` when the shard is empty.
     RandomKey(Option<Key>),
-    /// `Batch`, `Multi`: one outcome for each part.
+    /// `Batch`, `Guarded`, `Multi`: one outcome for each part.
     Many(Vec<Outcome>),
     /// The command can't be carried out on what is there; nothing changed.
     Refused(Refusal),
@@ -297,6 +318,8 @@ pub enum Refusal {
     NotFinite,
     /// The value would be longer than [`crate::types::MAX_VALUE_BYTES`].
     TooLong,
+    /// `Copy`: there is nothing to copy.
+    NoSuchKey,
     /// The parts don't fit together (a nested batch, `Keep` as a deadline of `Expire`).
     Invalid,
 }

@@ -196,6 +196,7 @@ impl<S: EntryStore> Machine<S> {
             | Query::Meta { .. }
             | Query::Scan { .. }
             | Query::Size
+            | Query::Expiring
             | Query::RandomKey { .. } => (),
         }
     }

@@ -72,7 +72,9 @@ pub fn answer_key(query: &Query, entry: Option<&Entry>, clock: Timestamp) -> Opt
         Query::Strlen { .. } => Outcome::Length(entry.map_or(0, |entry| entry.value().len() as u64)),
         Query::Exists { .. } => Outcome::Present(entry.is_some()),
         Query::Meta { .. } => Outcome::Meta(entry.map(|entry| meta(entry, clock))),
-        Query::Scan { .. } | Query::Size | Query::RandomKey { .. } | Query::Multi(_) => return None,
+        Query::Scan { .. } | Query::Size | Query::Expiring | Query::RandomKey { .. } | Query::Multi(_) => {
+            return None;
+        }
     })
 }
 
@@ -102,6 +104,7 @@ impl<S: EntryStore> View<'_, S> {
             }
             Query::Scan { cursor, count } => self.scan(*cursor, *count),
             Query::Size => self.size(),
+            Query::Expiring => self.expiring(),
             Query::RandomKey { seed } => self.random_key(*seed),
             Query::Multi(queries) => Outcome::Many(
                 queries
@@ -174,6 +177,12 @@ impl<S: EntryStore> View<'_, S> {
         Outcome::Count(visible(self.store, self.deadlines, self.log_time))
     }
 
+    /// How many of them have a deadline.
+    fn expiring(&mut self) -> Outcome {
+        self.undecided |= self.latest_passed().is_some_and(|at| at > self.log_time);
+        Outcome::Count(self.deadlines.len() as u64 - expired(self.deadlines, self.log_time))
+    }
+
     /// The first key that is visible from a drawn place on, round the end.
     fn random_key(&mut self, seed: u64) -> Outcome {
         let drawn = Draw::new(seed).next_u64();
@@ -196,8 +205,11 @@ impl<S: EntryStore> View<'_, S> {
 
 /// How many entries are not expired at a moment.
 pub(super) fn visible(store: &impl EntryStore, deadlines: &Deadlines, at: Timestamp) -> u64 {
-    let expired = deadlines.range(..after(at)).count();
-    (store.len() - expired) as u64
+    store.len() as u64 - expired(deadlines, at)
+}
+
+fn expired(deadlines: &Deadlines, at: Timestamp) -> u64 {
+    deadlines.range(..after(at)).count() as u64
 }
 
 /// The end of all deadlines up to and with a moment.

@@ -31,6 +31,11 @@ impl Args {
         all_sound.then_some(Self { frame, words })
     }
 
+    /// The same words in memory of their own, for whoever keeps them.
+    pub(super) fn detached(&self) -> Self {
+        Self { frame: Bytes::copy_from_slice(&self.frame), words: self.words.clone() }
+    }
+
     /// How many words there are, the name included.
     pub(super) fn len(&self) -> usize {
         self.words.len()
@@ -66,6 +71,15 @@ impl Args {
     /// A word that is a whole number.
     pub(super) fn integer(&self, index: usize) -> Result<i64, Reply> {
         parse_i64(self.word(index)).ok_or_else(|| Reply::error(errors::NOT_AN_INTEGER))
+    }
+
+    /// A word that is the number of a database: there is only 0.
+    pub(super) fn database(&self, index: usize) -> Result<(), Reply> {
+        match i32::try_from(self.integer(index)?) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(Reply::error("ERR DB index is out of range")),
+            Err(_) => Err(Reply::error(errors::NOT_AN_INT)),
+        }
     }
 
     /// Whether a word is this one, in whatever case.

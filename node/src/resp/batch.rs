@@ -12,7 +12,7 @@ use super::{
     errors,
     framing::TooLarge,
     reply::{Proto, Reply},
-    session::{Reads, Session},
+    session::{Reads, Replies, Session},
     stats,
 };
 use crate::{
@@ -37,6 +37,10 @@ struct Slot {
     command: Option<usize>,
     /// The protocol in force behind it.
     proto: Proto,
+    /// It is not answered (`CLIENT REPLY`).
+    silent: bool,
+    /// Its words, if it asks a shard.
+    words: Option<Args>,
     state: State,
 }
 
@@ -52,6 +56,9 @@ enum State {
 pub(super) struct Answer {
     pub(super) command: Option<usize>,
     pub(super) proto: Proto,
+    pub(super) silent: bool,
+    /// Its words, if it asked a shard.
+    pub(super) words: Option<Args>,
     pub(super) reply: Reply,
 }
 
@@ -61,24 +68,42 @@ impl Batch {
     }
 
     /// Plans a command.
-    pub(super) fn plan<E: Executor>(&mut self, args: &Args, session: &mut Session, map: &ShardMap, executor: &E) {
+    pub(super) fn plan<E: Executor>(&mut self, args: Args, session: &mut Session, map: &ShardMap, executor: &E) {
+        if session.replies == Replies::SkipNext {
+            session.replies = Replies::SkipThis;
+        }
         let command = commands::find(args.word(0));
         let step = match command {
-            Some(index) => commands::plan(index, session, map, args),
-            None => unknown(args, session),
+            Some(index) => commands::plan(index, session, map, &args),
+            None => unknown(&args, session),
         };
+        let watches = command.is_some_and(|index| commands::all()[index].name == "watch");
         let step = match session.reads {
-            Reads::Local if !self.has_write => locally(step, executor),
+            // Who watches keys depends on what is read.
+            Reads::Local if !self.has_write && !watches && session.transaction.watched().is_empty() => {
+                locally(step, executor)
+            }
             Reads::Local | Reads::Linearizable => step,
         };
         let state = self.enqueue(step);
-        self.slots.push(Slot { command, proto: session.proto, state });
+        let words = if matches!(state, State::Ready(_)) { None } else { Some(args) };
+        self.slots.push(Slot { command, proto: session.proto, silent: is_silent(session), words, state });
     }
 
     /// Answers a request that was too large to be read.
-    pub(super) fn refuse(&mut self, what: TooLarge, session: &Session) {
+    pub(super) fn refuse(&mut self, what: TooLarge, session: &mut Session) {
+        if session.replies == Replies::SkipNext {
+            session.replies = Replies::SkipThis;
+        }
+        session.transaction.spoil();
         let reply = errors::too_large(what, session.server.config.max_request_bytes);
-        self.slots.push(Slot { command: None, proto: session.proto, state: State::Ready(reply) });
+        self.slots.push(Slot {
+            command: None,
+            proto: session.proto,
+            silent: is_silent(session),
+            words: None,
+            state: State::Ready(reply),
+        });
     }
 
     /// Executes what was planned. Afterwards every command has its reply.
@@ -87,12 +112,12 @@ impl Batch {
             let results = executor.execute(mem::take(&mut self.requests), timeout).await;
             self.distribute(results);
         }
-        let answers = self.slots.into_iter().map(|Slot { command, proto, state }| {
+        let answers = self.slots.into_iter().map(|Slot { command, proto, silent, words, state }| {
             let reply = match state {
                 State::Ready(reply) => reply,
                 State::One(_) | State::Many(..) => errors::unexpected_outcome(),
             };
-            Answer { command, proto, reply }
+            Answer { command, proto, silent, words, reply }
         });
         answers.collect()
     }
@@ -138,6 +163,15 @@ impl Batch {
     }
 }
 
+/// Whether the command that was just planned is not answered.
+fn is_silent(session: &mut Session) -> bool {
+    let silent = session.replies != Replies::On;
+    if session.replies == Replies::SkipThis {
+        session.replies = Replies::On;
+    }
+    silent
+}
+
 fn is_write(request: &Request) -> bool {
     matches!(request.op, Op::Write(_))
 }
@@ -169,6 +203,7 @@ fn locally<E: Executor>(mut step: Step, executor: &E) -> Step {
 /// page makes a browser send never reaches the commands (as in Redis).
 fn unknown(args: &Args, session: &mut Session) -> Step {
     stats::add(&session.server.stats.unknown_commands, 1);
+    session.transaction.spoil();
     if args.is(0, "post") || args.is(0, "host:") {
         session.closing = true;
     }

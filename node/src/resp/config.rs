@@ -73,6 +73,12 @@ pub struct NodeFacts {
     pub max_memory_bytes: u64,
     /// How a full shard chooses what goes.
     pub eviction_policy: EvictionPolicy,
+    /// Other replicas that have every acknowledged write: those that make a majority with the leader.
+    pub sure_copies: u64,
+    /// Reads that found their key.
+    pub hits: u64,
+    /// Reads that did not.
+    pub misses: u64,
     /// Keys that eviction has removed from the replicas here.
     pub evicted_keys: u64,
     /// Keys that reached their deadline, as the replicas here counted them.

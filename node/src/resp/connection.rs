@@ -20,7 +20,7 @@ use super::{
     framing::{Decoder, Frame, Limits, ProtocolError},
     reply::Reply,
     session::Session,
-    stats,
+    slowlog, stats,
 };
 use crate::{multiraft::execute::Executor, types::MAX_VALUE_BYTES};
 
@@ -120,6 +120,9 @@ impl<E: Executor> Connection<E> {
             self.session.closing = true;
         }
         self.flush().await?;
+        if self.session.client.killed.is_cancelled() {
+            return Err(End::Gone);
+        }
         let done = self.session.closing || (stop.is_cancelled() && self.may_close_behind(commands));
         if done { Err(End::Finished) } else { Ok(()) }
     }
@@ -147,17 +150,18 @@ impl<E: Executor> Connection<E> {
     fn parse(&mut self) -> (Batch, Option<ProtocolError>) {
         let mut batch = Batch::default();
         let mut map = None;
+        self.session.waits = false;
         let (max_commands, mut room) =
             (self.session.server.config.batch_commands.max(1), self.session.server.config.batch_bytes);
-        while batch.len() < max_commands && room > 0 && !self.session.closing {
+        while batch.len() < max_commands && room > 0 && !self.session.closing && !self.session.waits {
             match self.decoder.next(&mut self.input) {
                 Ok(None) => break,
                 Err(error) => return (batch, Some(error)),
-                Ok(Some(Frame::TooLarge(what))) => batch.refuse(what, &self.session),
+                Ok(Some(Frame::TooLarge(what))) => batch.refuse(what, &mut self.session),
                 Ok(Some(Frame::Command(args))) => {
                     let map = map.get_or_insert_with(|| self.executor.shard_map());
-                    batch.plan(&args, &mut self.session, map, &self.executor);
                     room = room.saturating_sub(args.wire_bytes());
+                    batch.plan(args, &mut self.session, map, &self.executor);
                 }
             }
         }
@@ -170,8 +174,14 @@ impl<E: Executor> Connection<E> {
         let answers = batch.run(&self.executor, self.session.server.config.request_timeout).await;
         let mut run = CommandRun::default();
         let elapsed = began.elapsed();
-        for Answer { command, proto, reply } in answers {
+        if elapsed >= slowlog::SLOWER_THAN {
+            self.note_slow(&answers, elapsed);
+        }
+        for Answer { command, proto, silent, words: _, reply } in answers {
             let reply = self.bounded(reply);
+            if let Reply::Error(text) = &reply {
+                self.session.server.stats.count_error(text);
+            }
             if let Some(index) = command {
                 if run.index != index {
                     self.count(mem::replace(&mut run, CommandRun { index, calls: 0, errors: 0 }), elapsed);
@@ -179,7 +189,9 @@ impl<E: Executor> Connection<E> {
                 run.calls += 1;
                 run.errors += u64::from(reply.is_error());
             }
-            reply.encode(proto, &mut self.output);
+            if !silent {
+                reply.encode(proto, &mut self.output);
+            }
             if self.output.len() >= FLUSH_BYTES {
                 self.flush().await?;
             }
@@ -189,6 +201,15 @@ impl<E: Executor> Connection<E> {
         }
         self.count(run, elapsed);
         Ok(())
+    }
+
+    /// Notes a batch that took long.
+    fn note_slow(&self, answers: &[Answer], elapsed: Duration) {
+        let Some(words) = answers.iter().find_map(|answer| answer.words.as_ref()) else { return };
+        let client = &self.session.client;
+        let since_epoch = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+        let name = client.labels.lock().name.clone();
+        self.session.server.slow_log.note(words, elapsed, since_epoch.as_secs(), client.peer, name);
     }
 
     /// The reply, or an error when it is too large to send.
@@ -206,7 +227,7 @@ impl<E: Executor> Connection<E> {
             return;
         }
         let server = &self.session.server;
-        server.stats.count_commands(index, calls, errors);
+        server.stats.count_commands(index, calls, errors, elapsed);
         if let Some(observer) = &server.config.observer {
             observer.observe(commands::all()[index].name, calls, elapsed);
         }
@@ -215,10 +236,12 @@ impl<E: Executor> Connection<E> {
     /// Waits for input. While the node stops, only for what is already on its way.
     async fn read(&mut self, stop: &CancellationToken) -> Result<(), End> {
         self.make_room();
+        let killed = self.session.client.killed.clone();
         let drain_until = match self.drain_until {
             Some(moment) => moment,
             None => tokio::select! {
                 biased;
+                () = killed.cancelled() => return Err(End::Gone),
                 read = self.stream.read_buf(&mut self.input) => return self.note_read(read),
                 () = stop.cancelled() => {
                     let moment = Instant::now() + self.session.server.config.drain_timeout;
@@ -269,8 +292,12 @@ impl<E: Executor> Connection<E> {
                 Ok(0) => return Err(End::Broken(io::ErrorKind::WriteZero.into())),
                 Ok(written) => output.advance(written),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    let writable = timeout(patience, self.stream.writable()).await.map_err(|_| End::CutOff)?;
-                    writable.map_err(End::Broken)?;
+                    let killed = self.session.client.killed.clone();
+                    let writable = tokio::select! {
+                        () = killed.cancelled() => return Err(End::Gone),
+                        writable = timeout(patience, self.stream.writable()) => writable,
+                    };
+                    writable.map_err(|_| End::CutOff)?.map_err(End::Broken)?;
                 }
                 Err(error) => return Err(End::Broken(error)),
             }

@@ -9,7 +9,9 @@ use crate::{
 
 pub(super) const SYNTAX: &str = "ERR syntax error";
 pub(super) const NOT_AN_INTEGER: &str = "ERR value is not an integer or out of range";
+pub(super) const NOT_AN_INT: &str = "ERR value is out of range, value must between -2147483648 and 2147483647";
 pub(super) const TOO_LONG: &str = "ERR string exceeds maximum allowed size (proto-max-bulk-len)";
+pub(super) const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 pub(super) const MAX_CLIENTS: &[u8] = b"-ERR max number of clients reached\r\n";
 
 /// A syntax error.
@@ -55,6 +57,7 @@ pub(super) fn of_refusal(refusal: Refusal) -> Reply {
         Refusal::NotANumber => "ERR value is not a valid float",
         Refusal::NotFinite => "ERR increment would produce NaN or Infinity",
         Refusal::TooLong => TOO_LONG,
+        Refusal::NoSuchKey => "ERR no such key",
         Refusal::Invalid => SYNTAX,
     })
 }
@@ -80,6 +83,11 @@ pub(super) fn key_too_long(bytes: usize) -> Reply {
 /// The reply to a command whose answer would be too large.
 pub(super) fn reply_too_large(bytes: usize, limit: usize) -> Reply {
     Reply::error_from(format!("ERR reply is too large: {bytes} bytes, the limit is {limit}; ask for fewer keys"))
+}
+
+/// The reply to an atomic command over keys of several shards.
+pub(super) fn cross_slot() -> Reply {
+    Reply::error(CROSS_SLOT)
 }
 
 /// The reply to a wrong number of words; `name` is in lower case, a subcommand as `client|id`.

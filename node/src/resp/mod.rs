@@ -2,7 +2,7 @@
 //!
 //! [`serve`] is called by the node's wiring with a listener and an [`Executor`](crate::multiraft::execute::Executor).
 //! One task owns one connection: `framing` cuts the input into commands, `commands` plans each as a `Reply` or as
-//! requests to shards, `batch` runs a pipeline's requests in one `execute` call and `connection` writes the replies
+//! requests to shards, `transaction` keeps what waits for `EXEC`, `batch` runs a pipeline's requests in one `execute` call and `connection` writes the replies
 //! in order. The door holds no data: what a command does is decided in `machine`.
 //!
 //! It must never reorder the replies of a connection, never send a write to `execute` twice, and never panic or
@@ -36,8 +36,10 @@
 //!
 //! # Where it differs from Redis 7
 //!
-//! Keys have 1 byte to 64 KiB and values up to 8 MiB; there is one database, and only strings. `MSETNX` and `MULTI` are
-//! unknown, since they can't be honoured as Redis defines them. `GETEX` looks at its options
+//! Keys have 1 byte to 64 KiB and values up to 8 MiB; there is one database, and only strings. The keys of
+//! `MULTI`, `MSETNX`, `RENAME` and `COPY` must be of one shard (`CROSSSLOT` otherwise), and what asks every shard
+//! (`KEYS`, `DBSIZE`, ...) can't be in a transaction. A key that was absent at `WATCH`, came and went again counts as
+//! unchanged. `OBJECT` tells neither idle times nor frequencies; `SLOWLOG` times pipelines. `GETEX` looks at its options
 //! before the key. A key without a stated deadline gets the cluster's default one, if there is one. `INFO` shows
 //! only fields that are true here. `CLIENT SETINFO` and `NO-TOUCH` are those of 7.2.
 
@@ -55,7 +57,9 @@ mod number;
 mod reply;
 mod server;
 mod session;
+mod slowlog;
 mod stats;
+mod transaction;
 
 /// The names of all commands of this door, in lower case: the labels of its metrics.
 #[must_use]

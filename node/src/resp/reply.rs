@@ -37,6 +37,8 @@ pub(super) enum Reply {
     Bulk(Bytes),
     /// No value.
     Null,
+    /// No list.
+    NullArray,
     /// A list.
     Array(Vec<Reply>),
     /// Pairs; a flat list in RESP2.
@@ -99,7 +101,7 @@ impl Reply {
             + match self {
                 Self::Simple(text) => text.len(),
                 Self::Error(text) | Self::Bulk(text) | Self::Text(text) => text.len(),
-                Self::Integer(_) | Self::Null => 0,
+                Self::Integer(_) | Self::Null | Self::NullArray => 0,
                 Self::Array(items) | Self::Set(items) => items.iter().map(Self::wire_bytes).sum(),
                 Self::Map(pairs) => pairs.iter().map(|(key, value)| key.wire_bytes() + value.wire_bytes()).sum(),
             }
@@ -112,8 +114,9 @@ impl Reply {
             (Self::Error(text), _) => put_line(out, b'-', text),
             (Self::Integer(number), _) => put_line(out, b':', Decimal::new(*number).as_bytes()),
             (Self::Bulk(bytes), _) | (Self::Text(bytes), Proto::Resp2) => put_bulk(out, bytes),
-            (Self::Null, Proto::Resp3) => out.put_slice(b"_\r\n"),
+            (Self::Null | Self::NullArray, Proto::Resp3) => out.put_slice(b"_\r\n"),
             (Self::Null, Proto::Resp2) => out.put_slice(b"$-1\r\n"),
+            (Self::NullArray, Proto::Resp2) => out.put_slice(b"*-1\r\n"),
             (Self::Array(items), _) | (Self::Set(items), Proto::Resp2) => put_items(out, b'*', items, proto),
             (Self::Set(items), Proto::Resp3) => put_items(out, b'~', items, proto),
             (Self::Map(pairs), Proto::Resp2) => put_pairs(out, b'*', pairs.len() * 2, pairs, proto),

@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering},
     },
     time::Instant,
 };
@@ -13,12 +13,17 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 
-use super::{commands, config::RespConfig, reply::Proto, stats::RespStats};
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    commands, config::RespConfig, reply::Proto, slowlog::SlowLog, stats::RespStats, transaction::Transaction,
+};
 
 /// What all connections of a door share.
 pub(super) struct Server {
     pub(super) config: RespConfig,
     pub(super) stats: Arc<RespStats>,
+    pub(super) slow_log: SlowLog,
     pub(super) started: Instant,
     /// Where the door listens.
     pub(super) address: SocketAddr,
@@ -29,7 +34,15 @@ pub(super) struct Server {
 impl Server {
     pub(super) fn new(config: RespConfig, stats: Arc<RespStats>, address: SocketAddr) -> Self {
         let clients = Mutex::new(BTreeMap::new());
-        Self { config, stats, started: Instant::now(), address, clients, next_id: AtomicU64::new(1) }
+        Self {
+            config,
+            stats,
+            slow_log: SlowLog::default(),
+            started: Instant::now(),
+            address,
+            clients,
+            next_id: AtomicU64::new(1),
+        }
     }
 
     /// Opens a session and lists it, until it is dropped.
@@ -42,12 +55,23 @@ impl Server {
             connected: Instant::now(),
             last_active_ms: AtomicU64::new(0),
             last_command: AtomicUsize::new(usize::MAX),
+            queued: AtomicI64::new(-1),
+            killed: CancellationToken::new(),
             labels: Mutex::default(),
         });
         self.clients.lock().insert(id, Arc::clone(&client));
         RespStats::connected_changed(&self.stats, 1);
         let reads = self.first_reads();
-        Session { server: Arc::clone(self), client, proto: Proto::Resp2, reads, closing: false }
+        Session {
+            server: Arc::clone(self),
+            client,
+            proto: Proto::Resp2,
+            reads,
+            replies: Replies::On,
+            transaction: Transaction::default(),
+            waits: false,
+            closing: false,
+        }
     }
 
     /// How a connection reads that has not said it.
@@ -76,12 +100,28 @@ pub(super) enum Reads {
     Local,
 }
 
+/// Whether a connection is answered (`CLIENT REPLY`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Replies {
+    On,
+    Off,
+    /// The next command is not.
+    SkipNext,
+    /// The command that is being planned is not.
+    SkipThis,
+}
+
 /// One connection's state. Dropping it takes the connection off the list.
 pub(super) struct Session {
     pub(super) server: Arc<Server>,
     pub(super) client: Arc<Client>,
     pub(super) proto: Proto,
     pub(super) reads: Reads,
+    pub(super) replies: Replies,
+    /// Between `WATCH` and `EXEC`.
+    pub(super) transaction: Transaction,
+    /// The commands behind the last one depend on what comes of it: they are not planned before.
+    pub(super) waits: bool,
     /// `QUIT` was read: nothing behind it is.
     pub(super) closing: bool,
 }
@@ -91,6 +131,8 @@ impl Session {
     pub(super) fn reset(&mut self) {
         self.set_proto(Proto::Resp2);
         self.reads = self.server.first_reads();
+        self.replies = Replies::On;
+        self.transaction = Transaction::default();
         let mut labels = self.client.labels.lock();
         labels.name = Bytes::new();
         labels.no_evict = false;
@@ -114,12 +156,16 @@ impl Drop for Session {
 /// What others may see of a connection.
 pub(super) struct Client {
     pub(super) id: u64,
-    peer: SocketAddr,
-    local: SocketAddr,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
     connected: Instant,
     /// When the last pipeline was read, in milliseconds after `connected`.
     last_active_ms: AtomicU64,
     last_command: AtomicUsize,
+    /// Commands that wait for `EXEC`; -1 outside of a transaction.
+    pub(super) queued: AtomicI64,
+    /// `CLIENT KILL`.
+    pub(super) killed: CancellationToken,
     pub(super) labels: Mutex<Labels>,
 }
 
@@ -150,16 +196,14 @@ impl Client {
         let age_ms = u64::try_from(self.connected.elapsed().as_millis()).unwrap_or(u64::MAX);
         let idle_ms = age_ms.saturating_sub(self.last_active_ms.load(Ordering::Relaxed));
         let command = commands::all().get(self.last_command.load(Ordering::Relaxed)).map_or("NULL", |spec| spec.name);
-        let flags = match (labels.no_evict, labels.no_touch) {
-            (false, false) => "N",
-            (true, false) => "e",
-            (false, true) => "T",
-            (true, true) => "eT",
-        };
+        let queued = self.queued.load(Ordering::Relaxed);
+        let marks = [("x", queued >= 0), ("e", labels.no_evict), ("T", labels.no_touch)];
+        let flags: String = marks.iter().filter(|(_, holds)| *holds).map(|(mark, _)| *mark).collect();
+        let flags = if flags.is_empty() { "N" } else { &flags };
         out.extend_from_slice(format!("id={} addr={} laddr={} name=", self.id, self.peer, self.local).as_bytes());
         out.extend_from_slice(&labels.name);
         let numbers = format!(
-            " age={} idle={} flags={flags} db=0 sub=0 psub=0 multi=-1 cmd={command} user=default lib-name=",
+            " age={} idle={} flags={flags} db=0 sub=0 psub=0 multi={queued} cmd={command} user=default lib-name=",
             age_ms / 1000,
             idle_ms / 1000,
         );

@@ -1,6 +1,12 @@
 //! Counters of the door: cheap to add to from every connection, read by `INFO` and the metrics.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
 
 use super::commands;
 
@@ -16,12 +22,15 @@ pub struct RespStats {
     pub(super) bytes_out: AtomicU64,
     pub(super) unknown_commands: AtomicU64,
     commands: Box<[Counters]>,
+    /// By prefix. It grows no further than the texts of this door: no prefix comes from a client.
+    error_kinds: Mutex<BTreeMap<String, u64>>,
 }
 
 #[derive(Debug, Default)]
 struct Counters {
     calls: AtomicU64,
     errors: AtomicU64,
+    micros: AtomicU64,
 }
 
 /// What was counted for one command.
@@ -33,6 +42,8 @@ pub struct CommandStats {
     pub calls: u64,
     /// How often the answer was an error.
     pub errors: u64,
+    /// The sum of the times from reading it to its answer, in microseconds. In a pipeline that is the pipeline's.
+    pub micros: u64,
 }
 
 impl Default for RespStats {
@@ -47,6 +58,7 @@ impl Default for RespStats {
             bytes_out: AtomicU64::new(0),
             unknown_commands: AtomicU64::new(0),
             commands: commands::all().iter().map(|_| Counters::default()).collect(),
+            error_kinds: Mutex::default(),
         }
     }
 }
@@ -107,6 +119,7 @@ impl RespStats {
             name: spec.name,
             calls: counters.calls.load(Ordering::Relaxed),
             errors: counters.errors.load(Ordering::Relaxed),
+            micros: counters.micros.load(Ordering::Relaxed),
         });
         with_counts.filter(|stats| stats.calls > 0).collect()
     }
@@ -117,10 +130,28 @@ impl RespStats {
         self.commands.iter().map(|counters| counters.calls.load(Ordering::Relaxed)).sum()
     }
 
+    /// How often each kind of error was answered, by its prefix.
+    #[must_use]
+    pub fn error_kinds(&self) -> Vec<(String, u64)> {
+        self.error_kinds.lock().iter().map(|(kind, count)| (kind.clone(), *count)).collect()
+    }
+
+    /// Counts an error that was answered.
+    pub(super) fn count_error(&self, text: &[u8]) {
+        let kind = text.split(|byte| *byte == b' ').next().unwrap_or_default();
+        let mut kinds = self.error_kinds.lock();
+        match kinds.get_mut(&*String::from_utf8_lossy(kind)) {
+            Some(count) => *count += 1,
+            None => drop(kinds.insert(String::from_utf8_lossy(kind).into_owned(), 1)),
+        }
+    }
+
     /// Counts a run of equal commands; `index` is the place in the command table.
-    pub(super) fn count_commands(&self, index: usize, calls: u64, errors: u64) {
+    pub(super) fn count_commands(&self, index: usize, calls: u64, errors: u64, each: Duration) {
         let counters = &self.commands[index];
         counters.calls.fetch_add(calls, Ordering::Relaxed);
+        let micros = u64::try_from(each.as_micros()).unwrap_or(u64::MAX).saturating_mul(calls);
+        counters.micros.fetch_add(micros, Ordering::Relaxed);
         if errors > 0 {
             counters.errors.fetch_add(errors, Ordering::Relaxed);
         }

@@ -119,6 +119,7 @@ async fn follow(stats: Arc<RespStats>, door: DoorMetrics, stop: CancellationToke
 /// What clients may ask of the node beside their data.
 fn facts(node_id: NodeId, view: NodeView, metrics: &NodeMetrics) -> impl Fn() -> NodeFacts + Send + Sync + 'static {
     let (evictions, expirations) = (metrics.evictions.clone(), metrics.expirations.clone());
+    let (hits, misses) = (metrics.cache_hits.clone(), metrics.cache_misses.clone());
     move || {
         let totals = view.status().shards;
         let map = view.map();
@@ -132,6 +133,9 @@ fn facts(node_id: NodeId, view: NodeView, metrics: &NodeMetrics) -> impl Fn() ->
             durable: false,
             max_memory_bytes: settings.capacity.max_bytes * u64::from(totals.total),
             eviction_policy: settings.eviction,
+            sure_copies: map.as_ref().map_or(0, |map| u64::from(map.replication_factor) / 2),
+            hits: hits.get(),
+            misses: misses.get(),
             evicted_keys: evictions.get(),
             expired_keys: expirations.get(),
         }

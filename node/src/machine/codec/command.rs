@@ -5,7 +5,7 @@ use crema_api::v1::log as pb;
 use super::DecodeError;
 use crate::{
     machine::command::{Command, Condition, ExpireCondition, Expiry, Op, Put, Query},
-    types::{Timestamp, Version},
+    types::{Key, Timestamp, Version},
 };
 
 pub(super) fn op_to_pb(op: &Op) -> pb::Op {
@@ -49,6 +49,16 @@ pub(super) fn to_pb(command: &Command) -> pb::Command {
         }
         Command::Flush => Pb::Flush(pb::Empty {}),
         Command::Read(query) => Pb::Read(query_to_pb(query)),
+        Command::Copy { from, to, replace, remove_source } => Pb::Copy(pb::Copy {
+            from: from.clone(),
+            to: to.clone(),
+            replace: *replace,
+            remove_source: *remove_source,
+        }),
+        Command::Guarded { watches, commands } => Pb::Guarded(pb::Guarded {
+            watches: watches.iter().map(watch_to_pb).collect(),
+            commands: commands.iter().map(to_pb).collect(),
+        }),
         Command::Batch(parts) => Pb::Batch(pb::Batch { commands: parts.iter().map(to_pb).collect() }),
     };
     pb::Command { command: Some(command) }
@@ -75,10 +85,19 @@ pub(super) fn from_pb(command: pb::Command) -> Result<Command, DecodeError> {
         Pb::SetRange(pb::SetRange { key, offset, patch }) => Command::SetRange { key, offset, patch },
         Pb::Flush(pb::Empty {}) => Command::Flush,
         Pb::Read(query) => Command::Read(query_from_pb(query)?),
+        Pb::Copy(pb::Copy { from, to, replace, remove_source }) => Command::Copy { from, to, replace, remove_source },
+        Pb::Guarded(pb::Guarded { watches, commands }) => Command::Guarded {
+            watches: watches.into_iter().map(|pb::Watch { key, version }| (key, version.map(Version))).collect(),
+            commands: commands.into_iter().map(from_pb).collect::<Result<_, _>>()?,
+        },
         Pb::Batch(pb::Batch { commands }) => {
             Command::Batch(commands.into_iter().map(from_pb).collect::<Result<_, _>>()?)
         }
     })
+}
+
+fn watch_to_pb((key, version): &(Key, Option<Version>)) -> pb::Watch {
+    pb::Watch { key: key.clone(), version: version.map(|version| version.0) }
 }
 
 fn put_to_pb(put: &Put) -> pb::Put {
@@ -178,6 +197,7 @@ fn query_to_pb(query: &Query) -> pb::Query {
         Query::Meta { key } => Pb::Meta(key.clone()),
         Query::Scan { cursor, count } => Pb::Scan(pb::Scan { cursor: *cursor, count: *count }),
         Query::Size => Pb::Size(pb::Empty {}),
+        Query::Expiring => Pb::Expiring(pb::Empty {}),
         Query::RandomKey { seed } => Pb::RandomKey(*seed),
         Query::Multi(queries) => Pb::Multi(pb::Multi { queries: queries.iter().map(query_to_pb).collect() }),
     };
@@ -194,6 +214,7 @@ fn query_from_pb(query: pb::Query) -> Result<Query, DecodeError> {
         Pb::Meta(key) => Query::Meta { key },
         Pb::Scan(pb::Scan { cursor, count }) => Query::Scan { cursor, count },
         Pb::Size(pb::Empty {}) => Query::Size,
+        Pb::Expiring(pb::Empty {}) => Query::Expiring,
         Pb::RandomKey(seed) => Query::RandomKey { seed },
         Pb::Multi(pb::Multi { queries }) => {
             Query::Multi(queries.into_iter().map(query_from_pb).collect::<Result<_, _>>()?)

@@ -180,6 +180,11 @@ pub fn command_size(command: &Command) -> usize {
             Command::SetRange { key, patch, .. } => key.len() + patch.len(),
             Command::Flush => 0,
             Command::Read(query) => query_size(query),
+            Command::Copy { from, to, .. } => from.len() + to.len(),
+            Command::Guarded { watches, commands } => {
+                let watched: usize = watches.iter().map(|(key, _)| COMMAND_OVERHEAD_BYTES + key.len()).sum();
+                watched + commands.iter().map(command_size).sum::<usize>()
+            }
             Command::Batch(parts) => parts.iter().map(command_size).sum(),
         }
 }
@@ -208,7 +213,7 @@ fn query_size(query: &Query) -> usize {
             | Query::Strlen { key }
             | Query::Exists { key }
             | Query::Meta { key } => key.len(),
-            Query::Scan { .. } | Query::Size | Query::RandomKey { .. } => 0,
+            Query::Scan { .. } | Query::Size | Query::Expiring | Query::RandomKey { .. } => 0,
             Query::Multi(queries) => queries.iter().map(query_size).sum(),
         }
 }
@@ -230,6 +235,17 @@ pub fn check_op(op: &Op) -> Result<(), Refusal> {
             Ok(())
         }
     }
+}
+
+/// Nothing may be deeper than a guarded command in a guarded command: the machine refuses what is.
+fn check_guarded(watches: &[(Key, Option<Version>)], commands: &[Command], outermost: bool) -> Result<(), Refusal> {
+    watches.iter().try_for_each(|(key, _)| check_key(key))?;
+    commands.iter().try_for_each(|command| match command {
+        Command::Guarded { watches, commands } if outermost => check_guarded(watches, commands, false),
+        Command::Guarded { .. } => Err(Refusal::Invalid),
+        Command::Batch(_) if !outermost => Err(Refusal::Invalid),
+        command => check_command(command),
+    })
 }
 
 fn check_command(command: &Command) -> Result<(), Refusal> {
@@ -256,8 +272,13 @@ fn check_command(command: &Command) -> Result<(), Refusal> {
         }
         Command::Flush => Ok(()),
         Command::Read(query) => check_query(query),
+        Command::Copy { from, to, replace: _, remove_source: _ } => {
+            check_key(from)?;
+            check_key(to)
+        }
+        Command::Guarded { watches, commands } => check_guarded(watches, commands, true),
         Command::Batch(parts) => parts.iter().try_for_each(|part| match part {
-            Command::Batch(_) => Err(Refusal::Invalid),
+            Command::Batch(_) | Command::Guarded { .. } => Err(Refusal::Invalid),
             part => check_command(part),
         }),
     }
@@ -270,7 +291,7 @@ fn check_query(query: &Query) -> Result<(), Refusal> {
         | Query::Strlen { key }
         | Query::Exists { key }
         | Query::Meta { key } => check_key(key),
-        Query::Scan { .. } | Query::Size | Query::RandomKey { .. } => Ok(()),
+        Query::Scan { .. } | Query::Size | Query::Expiring | Query::RandomKey { .. } => Ok(()),
         Query::Multi(queries) => queries.iter().try_for_each(|query| match query {
             Query::Multi(_) => Err(Refusal::Invalid),
             query => check_query(query),

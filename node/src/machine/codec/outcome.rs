@@ -90,6 +90,7 @@ fn refusal_to_pb(refusal: Refusal) -> u32 {
         Refusal::NotFinite => 4,
         Refusal::TooLong => 5,
         Refusal::Invalid => 6,
+        Refusal::NoSuchKey => 7,
     }
 }
 
@@ -101,6 +102,7 @@ fn refusal_from_pb(refusal: u32) -> Result<Refusal, DecodeError> {
         4 => Refusal::NotFinite,
         5 => Refusal::TooLong,
         6 => Refusal::Invalid,
+        7 => Refusal::NoSuchKey,
         _ => return Err(DecodeError::Unknown { what: "a refusal" }),
     })
 }

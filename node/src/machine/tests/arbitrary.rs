@@ -75,6 +75,7 @@ fn simple_query() -> impl Strategy<Value = Query> {
         (0_u32..20).prop_map(|count| Query::Scan { cursor: 0, count }),
         (any::<u64>(), any::<u32>()).prop_map(|(cursor, count)| Query::Scan { cursor, count }),
         Just(Query::Size),
+        Just(Query::Expiring),
         any::<u64>().prop_map(|seed| Query::RandomKey { seed }),
     ]
 }
@@ -107,15 +108,27 @@ fn simple_command() -> impl Strategy<Value = Command> {
         2 => (key(), value()).prop_map(|(key, suffix)| Command::Append { key, suffix }),
         2 => (key(), prop_oneof![9 => 0_u64..20, 1 => any::<u64>()], value())
             .prop_map(|(key, offset, patch)| Command::SetRange { key, offset, patch }),
-        1 => Just(Command::Flush),
+        2 => (key(), key(), any::<bool>(), any::<bool>())
+            .prop_map(|(from, to, replace, remove_source)| Command::Copy { from, to, replace, remove_source }),
         3 => query().prop_map(Command::Read),
     ]
+}
+
+/// Half of them watch nothing, or their guards would hardly ever hold.
+fn guarded(part: BoxedStrategy<Command>) -> impl Strategy<Value = Command> {
+    let watches =
+        prop_oneof![Just(vec![]), vec((key(), prop_oneof![3 => Just(None), 1 => version().prop_map(Some)]), 0..3)];
+    (watches, vec(part, 0..4)).prop_map(|(watches, commands)| Command::Guarded { watches, commands })
 }
 
 pub(super) fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         12 => simple_command(),
         1 => vec(simple_command(), 0..4).prop_map(Command::Batch),
+        2 => guarded(simple_command().boxed()),
+        1 => guarded(guarded(prop_oneof![simple_command(), vec(simple_command(), 0..3).prop_map(Command::Batch)].boxed()).boxed()),
+        1 => vec(guarded(simple_command().boxed()), 0..3).prop_map(Command::Batch),
+        1 => guarded(vec(simple_command(), 0..3).prop_map(Command::Batch).boxed()),
         1 => simple_command().prop_map(|inner| Command::Batch(vec![Command::Batch(vec![inner])])),
     ]
 }
@@ -159,6 +172,7 @@ fn refusal() -> impl Strategy<Value = Refusal> {
         Just(Refusal::NotANumber),
         Just(Refusal::NotFinite),
         Just(Refusal::TooLong),
+        Just(Refusal::NoSuchKey),
         Just(Refusal::Invalid),
     ]
 }

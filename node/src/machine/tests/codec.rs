@@ -109,7 +109,7 @@ fn what_this_build_does_not_know_is_an_error() {
     let op = pb::Op { op: Some(pb::op::Op::Write(command)) };
     let unknown = DecodeError::Unknown { what: "a condition on a deadline" };
     assert_eq!(decode_op(&op.encode_to_vec().into()), Err(unknown));
-    let refused = pb::Outcome { outcome: Some(pb::outcome::Outcome::Refused(7)) };
+    let refused = pb::Outcome { outcome: Some(pb::outcome::Outcome::Refused(8)) };
     let unknown = DecodeError::Unknown { what: "a refusal" };
     assert_eq!(decode_outcome(&refused.encode_to_vec().into()), Err(unknown));
 }

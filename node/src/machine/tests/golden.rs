@@ -138,12 +138,30 @@ fn command(words: &[&str]) -> Command {
         ["setrange", _, offset, patch] => {
             Command::SetRange { key: key(), offset: number(offset), patch: bytes(patch) }
         }
+        ["copy", _, to, ref options @ ..] => Command::Copy {
+            from: key(),
+            to: bytes(to),
+            replace: options.contains(&"replace"),
+            remove_source: options.contains(&"move"),
+        },
+        ["guarded", ref rest @ ..] => guarded(rest),
         ["flush"] => Command::Flush,
         ["batch"] => Command::Batch(vec![]),
         ["batch", ref parts @ ..] => Command::Batch(parts.split(|w| *w == ",").map(command).collect()),
         ["read", ref rest @ ..] => Command::Read(query(rest).expect("a query")),
         _ => panic!("unknown command {words:?}"),
     }
+}
+
+/// `KEY=VERSION` or `KEY=absent` for each watch, then `:` and commands with `,` between them.
+fn guarded(words: &[&str]) -> Command {
+    let colon = words.iter().position(|word| *word == ":").expect("a colon behind the watches");
+    let watch = |word: &&str| match word.split_once('=').expect("KEY=VERSION") {
+        (key, "absent") => (bytes(key), None),
+        (key, version) => (bytes(key), Some(Version(number(version)))),
+    };
+    let commands = words[colon + 1..].split(|word| *word == ",").filter(|part| !part.is_empty()).map(command);
+    Command::Guarded { watches: words[..colon].iter().map(watch).collect(), commands: commands.collect() }
 }
 
 fn query(words: &[&str]) -> Option<Query> {
@@ -156,6 +174,7 @@ fn query(words: &[&str]) -> Option<Query> {
         ["meta", _] => Query::Meta { key: key() },
         ["scan", cursor, count] => Query::Scan { cursor: number(cursor), count: number(count) },
         ["size"] => Query::Size,
+        ["expiring"] => Query::Expiring,
         ["random", seed] => Query::RandomKey { seed: number(seed) },
         ["multi", ref parts @ ..] => {
             Query::Multi(parts.split(|w| *w == ",").map(|part| query(part).expect("a query")).collect())
@@ -268,6 +287,7 @@ fn show_refusal(refusal: Refusal) -> &'static str {
         Refusal::NotANumber => "not a number",
         Refusal::NotFinite => "not finite",
         Refusal::TooLong => "too long",
+        Refusal::NoSuchKey => "no such key",
         Refusal::Invalid => "invalid",
     }
 }

@@ -102,16 +102,49 @@ impl Naive {
                 Outcome::Count(count)
             }
             Command::Read(query) => self.answer(&query, true),
+            Command::Copy { from, to, replace, remove_source } => {
+                let Some(source) = self.map.get(&from).cloned() else {
+                    return Outcome::Refused(Refusal::NoSuchKey);
+                };
+                if let (Some(there), false) = (self.map.get(&to), replace) {
+                    return Outcome::NotMet { current: Some(there.version()), old: None };
+                }
+                if from == to {
+                    return Outcome::Stored { version: source.version(), old: None };
+                }
+                if remove_source {
+                    self.map.remove(&from);
+                }
+                let deadline = source.expires_at().map(|at| at.0);
+                Outcome::Stored { version: self.store(to, source.value_bytes(), deadline), old: None }
+            }
+            Command::Guarded { watches, commands } => self.guarded(&watches, commands, 0),
             Command::Batch(parts) => Outcome::Many(
                 parts
                     .into_iter()
                     .map(|part| match part {
-                        Command::Batch(_) => Outcome::Refused(Refusal::Invalid),
+                        Command::Batch(_) | Command::Guarded { .. } => Outcome::Refused(Refusal::Invalid),
                         part => self.run(part),
                     })
                     .collect(),
             ),
         }
+    }
+
+    fn guarded(&mut self, watches: &[(Key, Option<Version>)], commands: Vec<Command>, depth: u32) -> Outcome {
+        let current = |key| self.map.get(key).map(|entry| entry.version());
+        if let Some((key, _)) = watches.iter().find(|(key, seen)| current(key) != *seen) {
+            return Outcome::NotMet { current: current(key), old: None };
+        }
+        let mut outcomes = Vec::new();
+        for command in commands {
+            outcomes.push(match (command, depth) {
+                (Command::Guarded { watches, commands }, 0) => self.guarded(&watches, commands, 1),
+                (Command::Guarded { .. } | Command::Batch(_), 1..) => Outcome::Refused(Refusal::Invalid),
+                (command, _) => self.run(command),
+            });
+        }
+        Outcome::Many(outcomes)
     }
 
     fn put(&mut self, put: Put) -> Outcome {
@@ -190,6 +223,9 @@ impl Naive {
             Query::Strlen { key } => Outcome::Length(self.map.get(key).map_or(0, |e| e.value().len() as u64)),
             Query::Exists { key } => Outcome::Present(self.map.contains_key(key)),
             Query::Meta { key } => Outcome::Meta(self.map.get(key).map(|e| self.found(e).meta)),
+            Query::Expiring => {
+                Outcome::Count(self.map.values().filter(|entry| entry.expires_at().is_some()).count() as u64)
+            }
             Query::Size => Outcome::Count(self.map.len() as u64),
             Query::Scan { cursor, count } => self.scan(*cursor, *count),
             Query::RandomKey { seed } => {

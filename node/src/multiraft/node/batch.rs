@@ -80,12 +80,13 @@ fn grows(command: &Command) -> bool {
         | Command::IncrementFloat { .. }
         | Command::Append { .. }
         | Command::SetRange { .. } => true,
+        Command::Copy { remove_source, .. } => !remove_source,
         Command::Delete { .. }
         | Command::Take { .. }
         | Command::Expire { .. }
         | Command::Touch { .. }
         | Command::Flush
         | Command::Read(_) => false,
-        Command::Batch(parts) => parts.iter().any(grows),
+        Command::Guarded { commands: parts, .. } | Command::Batch(parts) => parts.iter().any(grows),
     }
 }

@@ -4,15 +4,16 @@ use super::{
     super::glob, Args, Ctx, Keys, Planned, Reply, Spec, Step, Sub, all, errors, find, fits_arity, help, plan_sub,
 };
 
+pub(super) const SUBS: &[Sub] = &[
+    Sub { name: "count", arity: 2, plan: command_count },
+    Sub { name: "info", arity: -2, plan: command_info },
+    Sub { name: "docs", arity: -2, plan: command_docs },
+    Sub { name: "list", arity: -2, plan: command_list },
+    Sub { name: "getkeys", arity: -4, plan: command_getkeys },
+    Sub { name: "help", arity: 2, plan: command_help },
+];
+
 pub(super) fn command(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    const SUBS: &[Sub] = &[
-        Sub { name: "count", arity: 2, plan: command_count },
-        Sub { name: "info", arity: -2, plan: command_info },
-        Sub { name: "docs", arity: -2, plan: command_docs },
-        Sub { name: "list", arity: -2, plan: command_list },
-        Sub { name: "getkeys", arity: -3, plan: command_getkeys },
-        Sub { name: "help", arity: 2, plan: command_help },
-    ];
     match args.len() {
         1 => Ok(Step::Done(Reply::Array(all().iter().map(entry).collect()))),
         _ => plan_sub(SUBS, ctx, args),
@@ -52,15 +53,13 @@ fn command_list(_: &mut Ctx<'_>, args: &Args) -> Planned {
 fn command_getkeys(_: &mut Ctx<'_>, args: &Args) -> Planned {
     let spec = find(args.word(2)).map(|index| &all()[index]);
     let spec = spec.ok_or_else(|| Reply::error("ERR Invalid command specified"))?;
+    if spec.keys.positions().0 == 0 {
+        return Err(Reply::error("ERR The command has no key arguments"));
+    }
     if !fits_arity(spec.arity, args.len() - 2) {
         return Err(Reply::error("ERR Invalid number of arguments specified for command"));
     }
-    let (first, last, step) = spec.keys.positions();
-    if first == 0 {
-        return Err(Reply::error("ERR The command has no key arguments"));
-    }
-    let end = if last < 0 { args.len() } else { 3 + last as usize };
-    let keys = (2 + first as usize..end).step_by(step as usize).map(|index| Reply::Bulk(args.bytes(index)));
+    let keys = spec.keys.places(args.len() - 2).map(|place| Reply::Bulk(args.bytes(place + 2)));
     Ok(Step::Done(Reply::Array(keys.collect())))
 }
 
@@ -112,6 +111,7 @@ fn category(group: &str) -> &'static str {
         "string" => "@string",
         "generic" => "@keyspace",
         "connection" => "@connection",
+        "transactions" => "@transaction",
         "cluster" => "@connection",
         _ => "@admin",
     }
@@ -125,6 +125,19 @@ impl Keys {
             Self::First => (1, 1, 1),
             Self::All => (1, -1, 1),
             Self::Pairs => (1, -1, 2),
+            Self::FirstTwo => (1, 2, 1),
+            Self::Second => (2, 2, 1),
         }
+    }
+
+    /// Which words of so many are keys, as far as they are there.
+    pub(super) fn places(self, words: usize) -> impl Iterator<Item = usize> {
+        let (first, last, step) = self.positions();
+        let end = match (first, last) {
+            (0, _) => 0,
+            (_, ..0) => words,
+            (_, last) => words.min(last as usize + 1),
+        };
+        (first as usize..end).step_by(step.max(1) as usize)
     }
 }

@@ -1,16 +1,12 @@
-//! The connection itself: `PING ECHO HELLO AUTH SELECT QUIT RESET READONLY READWRITE CLIENT`.
+//! The connection itself: `PING ECHO HELLO AUTH SELECT QUIT RESET READONLY READWRITE`.
 //!
 //! There are no users yet: the user `default` has no password, as in a fresh Redis.
 
 use bytes::Bytes;
 
 use super::{
-    super::{
-        number::parse_i64,
-        reply::Proto,
-        session::{Client, Labels, Reads},
-    },
-    Args, Ctx, Planned, Reply, Step, Sub, errors, help, plan_sub,
+    super::{number::parse_i64, reply::Proto, session::Reads},
+    Args, Ctx, Planned, Reply, Step, errors,
 };
 
 /// The Redis version whose commands and texts this door follows; clients judge features by it.
@@ -81,11 +77,11 @@ pub(super) fn auth(_: &mut Ctx<'_>, args: &Args) -> Planned {
 }
 
 pub(super) fn select(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    match args.integer(1)? {
-        0 => Ok(Step::Done(Reply::OK)),
-        _ if ctx.whereabouts().is_some() => Err(Reply::error("ERR SELECT is not allowed in cluster mode")),
-        _ => Err(Reply::error("ERR DB index is out of range")),
+    if ctx.whereabouts().is_some() && args.integer(1)? != 0 {
+        return Err(Reply::error("ERR SELECT is not allowed in cluster mode"));
     }
+    args.database(1)?;
+    Ok(Step::Done(Reply::OK))
 }
 
 pub(super) fn quit(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
@@ -95,6 +91,7 @@ pub(super) fn quit(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
 
 pub(super) fn reset(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
     ctx.session.reset();
+    ctx.session.client.queued.store(-1, std::sync::atomic::Ordering::Relaxed);
     Ok(Step::Done(Reply::Simple("RESET")))
 }
 
@@ -108,124 +105,9 @@ pub(super) fn readwrite(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
     Ok(Step::Done(Reply::OK))
 }
 
-pub(super) fn client(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    const SUBS: &[Sub] = &[
-        Sub { name: "id", arity: 2, plan: client_id },
-        Sub { name: "getname", arity: 2, plan: client_getname },
-        Sub { name: "setname", arity: 3, plan: client_setname },
-        Sub { name: "setinfo", arity: 4, plan: client_setinfo },
-        Sub { name: "info", arity: 2, plan: client_info },
-        Sub { name: "list", arity: -2, plan: client_list },
-        Sub { name: "no-evict", arity: 3, plan: client_no_evict },
-        Sub { name: "no-touch", arity: 3, plan: client_no_touch },
-        Sub { name: "help", arity: 2, plan: client_help },
-    ];
-    plan_sub(SUBS, ctx, args)
-}
-
-fn client_id(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
-    Ok(Step::Done(Reply::count(ctx.session.client.id)))
-}
-
-fn client_getname(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
-    let name = ctx.session.client.labels.lock().name.clone();
-    Ok(Step::Done(if name.is_empty() { Reply::Null } else { Reply::Bulk(name) }))
-}
-
-fn client_setname(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    let name = label(args, 2, "Client names")?;
-    set_label(ctx, |labels| labels.name = name)
-}
-
-fn client_setinfo(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    if args.is(2, "lib-name") {
-        let library = label(args, 3, "lib-name")?;
-        set_label(ctx, |labels| labels.library = library)
-    } else if args.is(2, "lib-ver") {
-        let version = label(args, 3, "lib-ver")?;
-        set_label(ctx, |labels| labels.library_version = version)
-    } else {
-        Err(Reply::error_from([b"ERR Unrecognized option '", args.word(2), b"'"].concat()))
-    }
-}
-
-fn client_info(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
-    Ok(list(&[&ctx.session.client]))
-}
-
-fn client_list(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    let clients = ctx.server().clients();
-    if args.len() == 2 {
-        return Ok(list(&clients.iter().map(AsRef::as_ref).collect::<Vec<_>>()));
-    }
-    if args.is(2, "type") && args.len() == 4 {
-        // Every connection here is a normal one: there are no replicas, masters or subscribers among them.
-        let normal = args.is(3, "normal");
-        if !normal && !["master", "replica", "slave", "pubsub"].iter().any(|kind| args.is(3, kind)) {
-            return Err(Reply::error_from([b"ERR Unknown client type '", args.word(3), b"'"].concat()));
-        }
-        let chosen = clients.iter().filter(|_| normal).map(AsRef::as_ref);
-        return Ok(list(&chosen.collect::<Vec<_>>()));
-    }
-    if args.is(2, "id") && args.len() > 3 {
-        let invalid = || Reply::error("ERR Invalid client ID");
-        let id = |index| parse_i64(args.word(index)).filter(|id| *id > 0).ok_or_else(invalid);
-        let ids = (3..args.len()).map(id).collect::<Result<Vec<i64>, _>>()?;
-        let chosen = clients.iter().filter(|client| ids.contains(&client.id.cast_signed())).map(AsRef::as_ref);
-        return Ok(list(&chosen.collect::<Vec<_>>()));
-    }
-    Err(errors::syntax())
-}
-
-fn client_no_evict(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    let on = on_or_off(args)?;
-    set_label(ctx, |labels| labels.no_evict = on)
-}
-
-fn client_no_touch(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    let on = on_or_off(args)?;
-    set_label(ctx, |labels| labels.no_touch = on)
-}
-
-fn client_help(_: &mut Ctx<'_>, _: &Args) -> Planned {
-    help(&[
-        "CLIENT <subcommand> [<arg> [value] [opt] ...]. Subcommands are:",
-        "ID",
-        "GETNAME",
-        "SETNAME <name>",
-        "SETINFO <lib-name|lib-ver> <value>",
-        "INFO",
-        "LIST [TYPE <normal|master|replica|pubsub>] [ID <id> ...]",
-        "NO-EVICT <on|off>",
-        "NO-TOUCH <on|off>",
-        "HELP",
-    ])
-}
-
-fn set_label(ctx: &Ctx<'_>, set: impl FnOnce(&mut Labels)) -> Planned {
-    set(&mut ctx.session.client.labels.lock());
-    Ok(Step::Done(Reply::OK))
-}
-
-fn list(clients: &[&Client]) -> Step {
-    let mut lines = Vec::new();
-    for client in clients {
-        client.describe(&mut lines);
-    }
-    Step::Done(Reply::Text(lines.into()))
-}
-
-fn on_or_off(args: &Args) -> Result<bool, Reply> {
-    match (args.is(2, "on"), args.is(2, "off")) {
-        (true, _) => Ok(true),
-        (_, true) => Ok(false),
-        (false, false) => Err(errors::syntax()),
-    }
-}
-
 /// A word that is shown in `CLIENT LIST`: no byte of it may look like the end of a field. It is copied, since it
 /// stays as long as the connection.
-fn label(args: &Args, index: usize, what: &str) -> Result<Bytes, Reply> {
+pub(super) fn label(args: &Args, index: usize, what: &str) -> Result<Bytes, Reply> {
     let word = args.word(index);
     if word.iter().all(|byte| (b'!'..=b'~').contains(byte)) {
         return Ok(Bytes::copy_from_slice(word));

@@ -44,7 +44,7 @@ pub(super) fn dbsize(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
 }
 
 /// The sum of the shards' `Size`.
-pub(super) fn size(results: Vec<Result<Outcome, Error>>) -> Result<u64, Reply> {
+fn size(results: Vec<Result<Outcome, Error>>) -> Result<u64, Reply> {
     all_read(results)?.into_iter().try_fold(0, |sum, outcome| match outcome {
         Outcome::Count(keys) => Ok(sum + keys),
         outcome => Err(other(outcome)),

@@ -4,18 +4,24 @@
 //! their outcomes become the reply. It performs nothing itself; `batch` does.
 
 mod catalogue;
+mod clients;
 mod cluster;
 mod connection;
+mod copies;
 mod counters;
 mod expiry;
 mod info;
 mod keys;
 mod lookup;
+mod multi;
+mod object;
+mod pattern;
 mod ranges;
 mod redirect;
 mod scan;
 mod server;
 mod settings;
+mod slow;
 mod strings;
 mod table;
 
@@ -63,6 +69,10 @@ enum Keys {
     All,
     /// Every other word behind the name.
     Pairs,
+    /// The two words behind the name.
+    FirstTwo,
+    /// The second word behind the name: the first is a subcommand.
+    Second,
 }
 
 type Handler = fn(&mut Ctx<'_>, &Args) -> Planned;
@@ -100,11 +110,16 @@ pub(super) fn names() -> Vec<&'static str> {
 pub(super) fn plan(index: usize, session: &mut Session, map: &ShardMap, args: &Args) -> Step {
     let spec = &all()[index];
     if !fits_arity(spec.arity, args.len()) {
-        return Step::Done(errors::wrong_arity(spec.name));
+        return Step::Done(multi::reject(session, spec, errors::wrong_arity(spec.name)));
     }
     if let Some(reply) = redirect::check(spec, session, map, args) {
-        return Step::Done(reply);
+        return Step::Done(multi::reject(session, spec, reply));
     }
+    multi::queue(index, session, map, args).unwrap_or_else(|| plan_here(spec, session, map, args))
+}
+
+/// Plans a command that was admitted.
+fn plan_here(spec: &Spec, session: &mut Session, map: &ShardMap, args: &Args) -> Step {
     let mut ctx = Ctx { session, map, name: spec.name };
     (spec.plan)(&mut ctx, args).unwrap_or_else(Step::Done)
 }
@@ -112,7 +127,6 @@ pub(super) fn plan(index: usize, session: &mut Session, map: &ShardMap, args: &A
 /// The reply to a command that is not in the table, as Redis words it.
 pub(super) fn unknown(args: &Args) -> Reply {
     const SHOWN_BYTES: usize = 128;
-    let cut = |word: &[u8], length: usize| word[..word.len().min(length)].to_vec();
     let mut shown = Vec::new();
     for index in 1..args.len() {
         if shown.len() >= SHOWN_BYTES {
@@ -128,6 +142,11 @@ pub(super) fn unknown(args: &Args) -> Reply {
     text.extend_from_slice(b"', with args beginning with: ");
     text.extend(shown);
     Reply::error_from(text)
+}
+
+/// So much of a word as Redis shows of it: a zero byte ends it.
+fn cut(word: &[u8], length: usize) -> Vec<u8> {
+    word.iter().take(length).take_while(|byte| **byte != 0).copied().collect()
 }
 
 fn fits_arity(arity: i32, words: usize) -> bool {
@@ -185,6 +204,13 @@ impl Ctx<'_> {
             Request { shard, op: Op::Write(command) }
         });
         requests.collect()
+    }
+
+    /// The shard of keys that one command must find at one place.
+    fn one_shard<'k>(&self, keys: impl IntoIterator<Item = &'k Key>) -> Result<ShardId, Reply> {
+        let mut shards = keys.into_iter().map(|key| self.map.shard_of(key));
+        let shard = shards.next().ok_or_else(errors::unexpected_outcome)?;
+        if shards.all(|other| other == shard) { Ok(shard) } else { Err(errors::cross_slot()) }
     }
 
     /// The words from `first` on, as keys.
@@ -251,16 +277,34 @@ struct Sub {
 
 /// Plans a subcommand, with Redis's errors for one that doesn't exist or has the wrong number of words.
 fn plan_sub(subs: &[Sub], ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    let Some(sub) = subs.iter().find(|sub| args.is(1, sub.name)) else {
-        let mut text = b"ERR unknown subcommand '".to_vec();
-        text.extend_from_slice(&args.word(1)[..args.word(1).len().min(128)]);
-        text.extend_from_slice(format!("'. Try {} HELP.", ctx.name.to_ascii_uppercase()).as_bytes());
-        return Err(Reply::error_from(text));
-    };
+    let sub = find_sub(subs, ctx.name, args)?;
     if !fits_arity(sub.arity, args.len()) {
         return Err(errors::wrong_arity(&format!("{}|{}", ctx.name, sub.name)));
     }
     (sub.plan)(ctx, args)
+}
+
+/// The subcommand that is named by the second word.
+fn find_sub<'s>(subs: &'s [Sub], name: &str, args: &Args) -> Result<&'s Sub, Reply> {
+    subs.iter().find(|sub| args.is(1, sub.name)).ok_or_else(|| {
+        let mut text = b"ERR unknown subcommand '".to_vec();
+        text.extend(cut(args.word(1), 128));
+        text.extend_from_slice(format!("'. Try {} HELP.", name.to_ascii_uppercase()).as_bytes());
+        Reply::error_from(text)
+    })
+}
+
+/// The subcommands of a command whose second word, if there is one, is one of them.
+fn subs_of(name: &str) -> Option<&'static [Sub]> {
+    match name {
+        "client" => Some(clients::SUBS),
+        "command" => Some(catalogue::SUBS),
+        "config" => Some(settings::SUBS),
+        "memory" => Some(object::MEMORY),
+        "object" => Some(object::OBJECT),
+        "slowlog" => Some(slow::SUBS),
+        _ => None,
+    }
 }
 
 /// The reply to a `HELP` subcommand.

@@ -5,20 +5,18 @@ use super::{
         cluster::{Whereabouts, elsewhere},
         session::Reads,
     },
-    Args, Ctx, Reply, Session, Spec,
+    Args, Ctx, Reply, Session, Spec, errors,
 };
 use crate::{partitioning::ShardMap, types::ShardId};
-
-const CROSS_SLOT: &str = "CROSSSLOT Keys in request don't hash to the same slot";
 
 /// The reply that keeps a command from being planned here, if there is one. A read after `READONLY` stays where there is a
 /// replica, as in Redis.
 pub(super) fn check(spec: &Spec, session: &Session, map: &ShardMap, args: &Args) -> Option<Reply> {
     let known = session.server.config.mode.whereabouts(map)?;
-    let mut slots = keys(spec, args.len()).map(|place| map.slot_of(args.word(place)));
+    let mut slots = spec.keys.places(args.len()).map(|place| map.slot_of(args.word(place)));
     let slot = slots.next()?;
     if slots.any(|other| other != slot) {
-        return Some(Reply::error(CROSS_SLOT));
+        return Some(errors::cross_slot());
     }
     let shard = map.owner(slot);
     let reads_here = match session.reads {
@@ -27,15 +25,6 @@ pub(super) fn check(spec: &Spec, session: &Session, map: &ShardMap, args: &Args)
     };
     let address = if reads_here { None } else { elsewhere(known, shard) };
     address.map(|address| Reply::error_from(format!("MOVED {slot} {address}")))
-}
-
-/// The places of the keys among so many words.
-fn keys(spec: &Spec, words: usize) -> impl Iterator<Item = usize> + use<> {
-    let (first, last, step) = spec.keys.positions();
-    let place = |number: i32| usize::try_from(number).unwrap_or(0);
-    let end = if last < 0 { words.saturating_sub(place(-last - 1)) } else { place(last) + 1 };
-    let range = if first == 0 { 0..0 } else { place(first)..end.min(words) };
-    range.step_by(place(step).max(1))
 }
 
 impl Ctx<'_> {

@@ -28,6 +28,8 @@ pub(super) fn scan(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
     let Some(position) = Position::from_cursor(cursor).within(&shards) else {
         return Err(reply(0, Vec::new()));
     };
+    // Behind it are writes, perhaps, which its later rounds must not see.
+    ctx.session.waits = true;
     let budget = SHARDS_PER_CALL;
     Ok(Scan { options, shards, position, found: Vec::new(), budget }.step())
 }

@@ -4,7 +4,7 @@
 //! setting that can't change.
 
 use super::{
-    super::{config::NodeFacts, glob},
+    super::{config::NodeFacts, glob, slowlog},
     Args, Ctx, Planned, Reply, Step, Sub, errors, help, plan_sub, text,
 };
 use crate::{
@@ -12,12 +12,13 @@ use crate::{
     types::{MAX_KEY_BYTES, MAX_VALUE_BYTES},
 };
 
+pub(super) const SUBS: &[Sub] = &[
+    Sub { name: "get", arity: -3, plan: config_get },
+    Sub { name: "set", arity: -4, plan: config_set },
+    Sub { name: "help", arity: 2, plan: config_help },
+];
+
 pub(super) fn config(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    const SUBS: &[Sub] = &[
-        Sub { name: "get", arity: -3, plan: config_get },
-        Sub { name: "set", arity: -4, plan: config_set },
-        Sub { name: "help", arity: 2, plan: config_help },
-    ];
     plan_sub(SUBS, ctx, args)
 }
 
@@ -49,6 +50,8 @@ fn settings(ctx: &Ctx<'_>) -> Vec<(&'static str, String)> {
         ("proto-max-bulk-len", MAX_VALUE_BYTES.to_string()),
         ("requirepass", String::new()),
         ("save", String::new()),
+        ("slowlog-log-slower-than", slowlog::SLOWER_THAN.as_micros().to_string()),
+        ("slowlog-max-len", slowlog::LENGTH.to_string()),
         ("timeout", "0".to_owned()),
     ]
 }

@@ -1,8 +1,8 @@
 //! Every command: name, arity, flags, keys, and who plans it. `COMMAND` shows this table, so it must be true.
 
 use super::{
-    Handler, Keys, Spec, catalogue, cluster, connection, counters, expiry, info, keys, ranges, scan, server,
-    settings, strings,
+    Handler, Keys, Spec, catalogue, clients, cluster, connection, copies, counters, expiry, info, keys, multi,
+    object, pattern, ranges, scan, server, settings, slow, strings,
 };
 
 const READ_FAST: &[&str] = &["readonly", "fast"];
@@ -13,6 +13,7 @@ const GROW: &[&str] = &["write", "denyoom"];
 const GROW_FAST: &[&str] = &["write", "denyoom", "fast"];
 const ALWAYS: &[&str] = &["loading", "stale"];
 const ALWAYS_FAST: &[&str] = &["loading", "stale", "fast"];
+const TRANSACTION: &[&str] = &["noscript", "loading", "stale", "fast"];
 const GREETING: &[&str] = &["noscript", "loading", "stale", "fast", "no_auth"];
 
 /// All commands; their places are their numbers in the statistics.
@@ -22,7 +23,7 @@ pub(in crate::resp) fn all() -> &'static [Spec] {
 
 /// The most used come first, which only helps the reader.
 #[rustfmt::skip]
-pub(super) static TABLE: [Spec; 55] = [
+pub(super) static TABLE: [Spec; 69] = [
     spec("get", 2, READ_FAST, Keys::First, "string", "1.0.0", strings::get,
         "Get the value of a key"),
     spec("set", -3, GROW, Keys::First, "string", "1.0.0", strings::set,
@@ -31,6 +32,8 @@ pub(super) static TABLE: [Spec; 55] = [
         "Get the values of all the given keys"),
     spec("mset", -3, GROW, Keys::Pairs, "string", "1.0.1", strings::mset,
         "Set several keys; atomic for the keys of one shard"),
+    spec("msetnx", -3, GROW, Keys::Pairs, "string", "1.0.1", copies::msetnx,
+        "Set several keys of one shard, only if none of them exists"),
     spec("getdel", 2, WRITE_FAST, Keys::First, "string", "6.2.0", strings::getdel,
         "Get the value of a key and delete the key"),
     spec("getex", -2, WRITE_FAST, Keys::First, "string", "6.2.0", strings::getex,
@@ -91,6 +94,18 @@ pub(super) static TABLE: [Spec; 55] = [
         "Record an access to keys and count which exist"),
     spec("type", 2, READ_FAST, Keys::First, "generic", "1.0.0", keys::type_of,
         "Get the type of a key"),
+    spec("rename", 3, WRITE, Keys::FirstTwo, "generic", "1.0.0", copies::rename,
+        "Rename a key; both names must be of one shard"),
+    spec("renamenx", 3, WRITE_FAST, Keys::FirstTwo, "generic", "1.0.0", copies::renamenx,
+        "Rename a key, only if the new name does not exist; both must be of one shard"),
+    spec("copy", -3, GROW, Keys::FirstTwo, "generic", "6.2.0", copies::copy,
+        "Copy a key; both must be of one shard"),
+    spec("object", -2, READ, Keys::Second, "generic", "2.2.3", object::object,
+        "Inspect the value of a key"),
+    spec("wait", 3, &[], Keys::None, "generic", "3.0.0", server::wait,
+        "Return how many other replicas have every acknowledged write"),
+    spec("keys", 2, READ, Keys::None, "generic", "1.0.0", pattern::keys,
+        "Return all keys that match a pattern"),
     spec("scan", -2, READ, Keys::None, "generic", "2.8.0", scan::scan,
         "Iterate over the keys"),
     spec("randomkey", 1, READ, Keys::None, "generic", "1.0.0", keys::randomkey,
@@ -101,6 +116,16 @@ pub(super) static TABLE: [Spec; 55] = [
         "Remove all keys, shard by shard"),
     spec("flushdb", -1, WRITE, Keys::None, "server", "1.0.0", keys::flush,
         "Remove all keys, shard by shard"),
+    spec("multi", 1, TRANSACTION, Keys::None, "transactions", "1.2.0", multi::multi,
+        "Begin a transaction over keys of one shard"),
+    spec("exec", 1, &["noscript", "loading", "stale"], Keys::None, "transactions", "1.2.0", multi::exec,
+        "Carry out all queued commands at one moment"),
+    spec("discard", 1, TRANSACTION, Keys::None, "transactions", "2.0.0", multi::discard,
+        "Drop the queued commands"),
+    spec("watch", -2, TRANSACTION, Keys::All, "transactions", "2.2.0", multi::watch,
+        "Make the transaction depend on keys that don't change"),
+    spec("unwatch", 1, TRANSACTION, Keys::None, "transactions", "2.2.0", multi::unwatch,
+        "Forget the watched keys"),
     spec("ping", -1, &["fast"], Keys::None, "connection", "1.0.0", connection::ping,
         "Ping the node"),
     spec("echo", 2, ALWAYS_FAST, Keys::None, "connection", "1.0.0", connection::echo,
@@ -115,7 +140,7 @@ pub(super) static TABLE: [Spec; 55] = [
         "Close the connection"),
     spec("reset", 1, GREETING, Keys::None, "connection", "6.2.0", connection::reset,
         "Reset the connection"),
-    spec("client", -2, &[], Keys::None, "connection", "2.4.0", connection::client,
+    spec("client", -2, &[], Keys::None, "connection", "2.4.0", clients::client,
         "Inspect and name connections"),
     spec("readonly", 1, ALWAYS_FAST, Keys::None, "cluster", "3.0.0", connection::readonly,
         "Answer the reads of this connection locally, perhaps with an old value"),
@@ -131,6 +156,10 @@ pub(super) static TABLE: [Spec; 55] = [
         "Show settings"),
     spec("info", -1, ALWAYS, Keys::None, "server", "1.0.0", info::info,
         "Show facts and counters of the node"),
+    spec("memory", -2, READ, Keys::Second, "server", "4.0.0", object::memory,
+        "Tell how much memory a key counts for"),
+    spec("slowlog", -2, &["admin", "loading", "stale"], Keys::None, "server", "2.2.12", slow::slowlog,
+        "Show the last requests that took long"),
     spec("time", 1, ALWAYS_FAST, Keys::None, "server", "2.6.0", server::time,
         "Return the node's clock"),
 ];

@@ -2,6 +2,7 @@
 //!
 //! A script has blocks of one directive and its reply, escaped, on the next line:
 //! - `> WORD…` sends a command as an array of byte strings (words quoted as in inline commands);
+//!   ` ; ` between commands makes them one pipeline, which a transaction must be, since `ECHO` would be queued;
 //! - `raw BYTES` sends bytes as they are (with `\r \n \xHH`);
 //! - `advance MS` moves the machines' clock, `reconnect` opens a new connection; neither has a reply.
 //!
@@ -28,7 +29,7 @@ pub(super) async fn run(script: &str, door: SocketAddr, executor: &MachineExecut
     for line in script.lines() {
         let (verb, rest) = line.split_once(' ').unwrap_or((line, ""));
         let input = match verb {
-            ">" => array(rest),
+            ">" => rest.split(" ; ").flat_map(array).collect(),
             "raw" => unescape(rest),
             "#" | "advance" | "reconnect" => {
                 match verb {

@@ -94,6 +94,8 @@ fn key_of(command: &Command) -> Option<&Key> {
         | Command::Touch { .. }
         | Command::Flush
         | Command::Read(_)
+        | Command::Copy { .. }
+        | Command::Guarded { .. }
         | Command::Batch(_) => None,
     }
 }

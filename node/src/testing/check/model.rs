@@ -142,7 +142,11 @@ impl Step<'_> {
             Command::Append { suffix, .. } => self.append(state, suffix, next),
             Command::SetRange { offset, patch, .. } => self.set_range(state, *offset, patch, next),
             // Split away by `split`; reaching here is a bug of the checker.
-            Command::Flush | Command::Read(_) | Command::Batch(_) => unreachable!("split before: {command:?}"),
+            Command::Flush
+            | Command::Read(_)
+            | Command::Batch(_)
+            | Command::Copy { .. }
+            | Command::Guarded { .. } => unreachable!("split before: {command:?}"),
         }
     }
 

@@ -123,7 +123,7 @@ fn visit_query(
         | Query::Strlen { key }
         | Query::Exists { key }
         | Query::Meta { key } => each(Some(key), Action::Read(query.clone()), outcome),
-        Query::Scan { .. } | Query::Size | Query::RandomKey { .. } => {}
+        Query::Scan { .. } | Query::Size | Query::Expiring | Query::RandomKey { .. } => {}
         Query::Multi(queries) => {
             for (i, query) in queries.iter().enumerate() {
                 visit_query(query, part(outcome, i), each);
@@ -149,6 +149,9 @@ fn visit_command(
         | Command::SetRange { key, .. } => each(Some(key), Action::Write(command.clone()), outcome),
         Command::Flush => each(None, Action::Flush, outcome),
         Command::Read(query) => visit_query(query, outcome, each),
+        Command::Copy { .. } | Command::Guarded { .. } => {
+            unreachable!("the workload draws none: what they do to one key depends on another: {command:?}")
+        }
         Command::Batch(commands) => {
             for (i, command) in commands.iter().enumerate() {
                 visit_command(command, part(outcome, i), each);
