@@ -47,6 +47,8 @@ const DIFFERENCES: &[(&str, Rule, &str)] = &[
     ("CLIENT ID", Rule::SameKind, "ids are our own"),
     ("INFO", Rule::SameKind, "facts of another program"),
     ("HELLO", Rule::SameSuccess, "ids and the patch version are our own"),
+    ("COMMAND DOCS", Rule::SameKind, "Redis has more commands"),
+    ("COMMAND INFO", Rule::SameKind, "Redis has more commands, and tells more of each"),
     ("COMMAND COUNT", Rule::SameKind, "Redis has more commands"),
     ("COMMAND LIST", Rule::SameKind, "Redis has more commands"),
     ("READONLY", Rule::Any, "it is for local reads here, and for cluster mode only in Redis"),
