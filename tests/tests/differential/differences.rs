@@ -1,4 +1,6 @@
 //! All that may differ between a Redis and us, each with its reason.
+//!
+//! `READONLY` is never drawn: it makes reads local here, and perhaps old.
 
 use crate::generator::Command;
 
@@ -51,7 +53,6 @@ const DIFFERENCES: &[(&str, Rule, &str)] = &[
     ("COMMAND INFO", Rule::SameKind, "Redis has more commands, and tells more of each"),
     ("COMMAND COUNT", Rule::SameKind, "Redis has more commands"),
     ("COMMAND LIST", Rule::SameKind, "Redis has more commands"),
-    ("READONLY", Rule::Any, "it is for local reads here, and for cluster mode only in Redis"),
     ("CONFIG GET", Rule::SameSuccess, "settings are our own"),
 ];
 
