@@ -51,7 +51,7 @@ pub(crate) const TEMPLATES: &[Template] = &[
     any(4, "PEXPIRETIME KEY"), any(4, "PERSIST KEY"), any(8, "DEL KEY+"), any(3, "UNLINK KEY+"), any(5, "EXISTS KEY+"),
     any(4, "TOUCH KEY+"), any(4, "TYPE KEY"), any(2, "PING"), any(2, "PING VALUE"), any(2, "ECHO VALUE"),
     any(1, "SELECT INT"), any(1, "AUTH VALUE"), any(1, "AUTH default VALUE"), any(1, "AUTH VALUE VALUE"),
-    any(1, "UNKNOWN VALUE INT"), any(1, "CLIENT GETNAME"), any(0, "CLIENT SETNAME INT"), any(1, "CLIENT VALUE"),
+    any(1, "UNKNOWN VALUE INT"), any(1, "CLIENT GETNAME"), any(1, "CLIENT SETNAME INT"), any(1, "CLIENT VALUE"),
     one(4, "MSETNX KEY&VALUE+"), one(4, "RENAME KEY KEY"), one(4, "RENAMENX KEY KEY"), one(4, "COPY KEY KEY"),
     one(4, "COPY KEY KEY REPLACE"), one(1, "COPY KEY KEY DB INT"), all(2, "KEYS PATTERN"), all(1, "DBSIZE"),
     all(1, "RANDOMKEY"), all(1, "FLUSHALL"), all(1, "FLUSHDB ASYNC"), any(2, "OBJECT ENCODING KEY"),
@@ -66,7 +66,7 @@ pub(crate) const TEMPLATES: &[Template] = &[
     any(1, "COMMAND GETKEYS COPY KEY KEY"), any(1, "COMMAND GETKEYS OBJECT ENCODING KEY"), any(1, "COMMAND GETKEYS ECHO VALUE"),
     any(1, "COMMAND COUNT"), any(1, "COMMAND INFO NOSUCH"), any(1, "COMMAND DOCS NOSUCH"), any(1, "COMMAND LIST"),
     any(1, "COMMAND VALUE"), all(1, "HELLO"), all(1, "HELLO INT"), all(1, "HELLO 2"), all(1, "HELLO 3"),
-    all(0, "HELLO 3 SETNAME INT"), all(1, "HELLO 3 AUTH VALUE VALUE"), all(2, "SCAN 0 COUNT 1000"),
+    all(1, "HELLO 3 SETNAME INT"), all(1, "HELLO 3 AUTH VALUE VALUE"), all(2, "SCAN 0 COUNT 1000"),
     all(1, "SCAN INT"), all(1, "SCAN 0 MATCH PATTERN"), all(1, "SCAN 0 VALUE INT"), any(1, "CONFIG GET databases"),
     any(1, "CONFIG GET nosuch"), any(1, "OBJECT"), any(1, "SLOWLOG NOSUCH"),
 ];
