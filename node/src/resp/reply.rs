@@ -58,9 +58,12 @@ impl Reply {
         Self::Error(Bytes::from_static(text.as_bytes()))
     }
 
-    /// An error with a text made of foreign bytes: line breaks become spaces, as in Redis.
+    /// An error with a text made of foreign bytes: line breaks become spaces, but for those at
+    /// its end, which go, as in Redis.
     pub(super) fn error_from(text: impl Into<Vec<u8>>) -> Self {
         let mut text = text.into();
+        let end = text.iter().rposition(|byte| !matches!(byte, b'\r' | b'\n')).map_or(0, |last| last + 1);
+        text.truncate(end);
         for byte in &mut text {
             if matches!(byte, b'\r' | b'\n') {
                 *byte = b' ';

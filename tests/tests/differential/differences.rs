@@ -1,4 +1,6 @@
 //! All that may differ between a Redis and us, each with its reason.
+//!
+//! `READONLY` is never drawn: it makes reads local here, and perhaps old.
 
 use crate::generator::Command;
 
@@ -19,7 +21,7 @@ enum Rule {
     Any,
 }
 
-/// The beginning of a command (words in upper case), the rule, and why.
+/// The beginning of a command (words in upper case; `$` is its end), the rule, and why.
 const DIFFERENCES: &[(&str, Rule, &str)] = &[
     ("TTL", Rule::Within(2), "the clocks move between the two"),
     ("PTTL", Rule::Within(2_000), "the clocks move between the two"),
@@ -47,9 +49,11 @@ const DIFFERENCES: &[(&str, Rule, &str)] = &[
     ("CLIENT ID", Rule::SameKind, "ids are our own"),
     ("INFO", Rule::SameKind, "facts of another program"),
     ("HELLO", Rule::SameSuccess, "ids and the patch version are our own"),
+    ("COMMAND DOCS", Rule::SameKind, "Redis has more commands"),
+    ("COMMAND INFO", Rule::SameKind, "Redis has more commands, and tells more of each"),
+    ("COMMAND$", Rule::SameKind, "Redis has more commands, and tells more of each"),
     ("COMMAND COUNT", Rule::SameKind, "Redis has more commands"),
     ("COMMAND LIST", Rule::SameKind, "Redis has more commands"),
-    ("READONLY", Rule::Any, "it is for local reads here, and for cluster mode only in Redis"),
     ("CONFIG GET", Rule::SameSuccess, "settings are our own"),
 ];
 
@@ -60,9 +64,10 @@ pub(crate) fn is_same(command: &Command, theirs: &[u8], ours: &[u8]) -> bool {
     }
     let words: Vec<String> = command.iter().map(|word| String::from_utf8_lossy(word).to_ascii_uppercase()).collect();
     let line = words.join(" ");
-    let listed = DIFFERENCES
-        .iter()
-        .find(|(begin, _, _)| line.strip_prefix(begin).is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')));
+    let listed = DIFFERENCES.iter().find(|(begin, _, _)| match begin.strip_suffix('$') {
+        Some(whole) => line == whole,
+        None => line.strip_prefix(begin).is_some_and(|rest| rest.is_empty() || rest.starts_with(' ')),
+    });
     listed.is_some_and(|(_, rule, _)| rule.allows(theirs, ours))
 }
 

@@ -139,7 +139,7 @@ impl Generator {
                 // Not the key: the empty one and those of other shards are other errors here.
                 let is_key = command[place].starts_with(b"{t}") || command[place].starts_with(b"k");
                 if place != 1 && !is_key {
-                    command[place] = self.pick(&[b"nonsense", b"0", b"", b"\r\n", b"EX"]).to_vec();
+                    command[place] = self.pick(&[b"nonsense", b"0", b"", b"EX"]).to_vec();
                 }
             }
         }

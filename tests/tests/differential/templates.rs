@@ -68,7 +68,7 @@ pub(crate) const TEMPLATES: &[Template] = &[
     any(1, "COMMAND VALUE"), all(1, "HELLO"), all(1, "HELLO INT"), all(1, "HELLO 2"), all(1, "HELLO 3"),
     all(1, "HELLO 3 SETNAME INT"), all(1, "HELLO 3 AUTH VALUE VALUE"), all(2, "SCAN 0 COUNT 1000"),
     all(1, "SCAN INT"), all(1, "SCAN 0 MATCH PATTERN"), all(1, "SCAN 0 VALUE INT"), any(1, "CONFIG GET databases"),
-    any(1, "CONFIG GET nosuch"), any(1, "READONLY"), any(1, "OBJECT"), any(1, "SLOWLOG NOSUCH"),
+    any(1, "CONFIG GET nosuch"), any(1, "OBJECT"), any(1, "SLOWLOG NOSUCH"),
 ];
 
 pub(crate) const PATTERNS: &[&[u8]] = &[b"*", b"k*", b"{t}?", b"*[0-2]", b"k[^1]", b"none", b""];

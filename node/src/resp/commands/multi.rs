@@ -3,7 +3,7 @@
 //! `EXEC` sends what is queued, reads too, as one guarded command: one log entry of one shard, applied if no watched
 //! key has changed. So all keys of a transaction must be of one shard.
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use super::{
     super::transaction::{
@@ -155,6 +155,11 @@ pub(super) fn exec(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
     if is_broken {
         return Err(Reply::error("EXECABORT Transaction discarded because of previous errors."));
     }
+    // What changes the connection is done while planning: a transaction that doesn't happen gives its labels back,
+    // before the commands behind it are planned.
+    ctx.session.waits = !watches.is_empty();
+    let client = Arc::clone(&ctx.session.client);
+    let labels = client.labels.lock().clone();
     let (mut requests, mut queued_parts) = (Vec::new(), Vec::new());
     for (index, args) in queued {
         let step = plan_here(&all()[index], ctx.session, ctx.map, &args);
@@ -175,7 +180,10 @@ pub(super) fn exec(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
     let finish = move |results: Vec<Result<Outcome, Error>>| {
         Step::Done(match results.into_iter().next() {
             Some(Ok(Outcome::Many(outcomes))) => answer(queued_parts, outcomes),
-            Some(Ok(Outcome::NotMet { .. })) => Reply::NullArray,
+            Some(Ok(Outcome::NotMet { .. })) => {
+                *client.labels.lock() = labels;
+                Reply::NullArray
+            }
             Some(Ok(Outcome::Refused(refusal))) => errors::of_refusal(refusal),
             Some(Ok(_)) | None => errors::unexpected_outcome(),
             Some(Err(error)) => errors::of_error(&error),
