@@ -18,6 +18,9 @@ pub(super) const MAX_WATCHED_KEYS: usize = 1_000;
 /// Of all watched keys together.
 pub(super) const MAX_WATCHED_BYTES: usize = 1 << 20;
 
+/// Keys, each with the version that was seen; `None` is absent.
+pub(super) type Watches = Vec<(Key, Option<Version>)>;
+
 /// A connection's transaction, if any.
 #[derive(Default)]
 pub(super) struct Transaction {
@@ -28,7 +31,7 @@ pub(super) struct Transaction {
 /// The watched keys. Shared with the `WATCH` that is under way, which adds what it has read; no command behind it is
 /// planned before that.
 #[derive(Clone, Default)]
-pub(super) struct Watched(Arc<Mutex<Vec<(Key, Option<Version>)>>>);
+pub(super) struct Watched(Arc<Mutex<Watches>>);
 
 /// Commands behind `MULTI`.
 #[derive(Default)]
@@ -66,7 +69,7 @@ impl Transaction {
     }
 
     /// Ends it: what was queued, and what was watched.
-    pub(super) fn end(&mut self) -> Option<(Queue, Vec<(Key, Option<Version>)>)> {
+    pub(super) fn end(&mut self) -> Option<(Queue, Watches)> {
         let queue = self.queue.take()?;
         Some((queue, self.watched.take()))
     }
@@ -132,7 +135,7 @@ impl Watched {
         self.0.lock().first().map(|(key, _)| key.clone())
     }
 
-    pub(super) fn take(&self) -> Vec<(Key, Option<Version>)> {
+    pub(super) fn take(&self) -> Watches {
         mem::take(&mut *self.0.lock())
     }
 }

@@ -98,7 +98,8 @@ impl Transaction {
             return theirs == ours;
         }
         let ends = |name: &[u8]| command.len() == 1 && command[0].eq_ignore_ascii_case(name);
-        if ends(b"DISCARD") || ends(b"RESET") {
+        // `EXEC` with too many words ends it, too.
+        if ends(b"DISCARD") || ends(b"RESET") || theirs.starts_with(b"-EXECABORT") {
             self.0.clear();
         }
         if !ends(b"EXEC") {
@@ -109,11 +110,15 @@ impl Transaction {
         theirs == ours
             || theirs_each.len() == queued.len()
                 && ours_each.len() == queued.len()
-                && queued
-                    .iter()
-                    .zip(theirs_each)
-                    .zip(ours_each)
-                    .all(|((command, theirs), ours)| differences::is_same(command, theirs, ours))
+                && queued.iter().zip(theirs_each).zip(ours_each).all(|((command, theirs), ours)| {
+                    let same = differences::is_same(command, theirs, ours);
+                    if !same {
+                        let words: Vec<String> = command.iter().map(|word| shorten(word)).collect();
+                        let (theirs, ours) = (shorten(theirs), shorten(ours));
+                        eprintln!("in EXEC: {}\n  Redis: {theirs}\n  Crema: {ours}", words.join(" "));
+                    }
+                    same
+                })
     }
 }
 

@@ -56,7 +56,8 @@ fn command_getkeys(_: &mut Ctx<'_>, args: &Args) -> Planned {
     if spec.keys.positions().0 == 0 {
         return Err(Reply::error("ERR The command has no key arguments"));
     }
-    if !fits_arity(spec.arity, args.len() - 2) {
+    let fits = fits_arity(spec.arity, args.len() - 2);
+    if !fits || spec.keys.places(args.len() - 2).next().is_none() {
         return Err(Reply::error("ERR Invalid number of arguments specified for command"));
     }
     let keys = spec.keys.places(args.len() - 2).map(|place| Reply::Bulk(args.bytes(place + 2)));
