@@ -15,7 +15,7 @@ use crema::{
     machine::{
         LogRecord, Machine,
         capture::CaptureStep,
-        codec::{decode_op, decode_outcome, decode_record, encode_op, encode_outcome, encode_record},
+        codec::{FEATURE_LEVEL, decode_op, decode_outcome, decode_record, encode_op, encode_outcome, encode_record},
         command::{Command, Condition, Expiry, Op, Outcome, Put},
         store::{Capacity, Entry, EvictionPolicy},
     },
@@ -37,7 +37,9 @@ fn main() {
         let bytes: Vec<Bytes> = records.iter().map(|record| encode_record(record).into()).collect();
         let ns = best(COMMANDS, || records.iter().for_each(|record| drop(black_box(encode_record(record)))));
         println!("log entry of {batch}, encode: {ns:.0} ns per command");
-        let ns = best(COMMANDS, || bytes.iter().for_each(|bytes| drop(black_box(decode_record(bytes)))));
+        let ns = best(COMMANDS, || {
+            bytes.iter().for_each(|bytes| drop(black_box(decode_record(bytes).expect("a record"))))
+        });
         println!("log entry of {batch}, decode: {ns:.0} ns per command");
     }
     forwards();
@@ -92,9 +94,11 @@ fn forwards() {
         println!("{what}: {ns:.0} ns");
     };
     each("forwarded write, encode", &mut || drop(black_box(encode_op(black_box(&op)))));
-    each("forwarded write, decode", &mut || drop(black_box(decode_op(black_box(&op_bytes)))));
+    each("forwarded write, decode", &mut || drop(black_box(decode_op(black_box(&op_bytes)).expect("an operation"))));
     each("its outcome, encode", &mut || drop(black_box(encode_outcome(black_box(&outcome)))));
-    each("its outcome, decode", &mut || drop(black_box(decode_outcome(black_box(&outcome_bytes)))));
+    each("its outcome, decode", &mut || {
+        drop(black_box(decode_outcome(black_box(&outcome_bytes)).expect("an outcome")))
+    });
 }
 
 /// A whole shard to bytes and back, in memory.
@@ -105,7 +109,7 @@ fn checkpoints() {
     for (index, record) in records(64).into_iter().enumerate() {
         machine.apply(LogIndex(index as u64 + 1), record);
     }
-    let head = Head { machine: machine.begin_capture(), ..Head::default() };
+    let head = Head { feature_level: FEATURE_LEVEL, machine: machine.begin_capture(), ..Head::default() };
     let entries = captured(&mut machine);
     let encode = || {
         let (mut encoder, header) = Encoder::new(&head);
@@ -117,7 +121,7 @@ fn checkpoints() {
     let ns = best(entries.len(), || drop(black_box(encode())));
     println!("checkpoint, encode: {ns:.0} ns per entry");
     let bytes = encode();
-    let ns = best(entries.len(), || drop(black_box(decode_all(black_box(&bytes)))));
+    let ns = best(entries.len(), || drop(black_box(decode_all(black_box(&bytes)).expect("what was just written"))));
     println!("checkpoint, decode: {ns:.0} ns per entry, of {} entries in {} bytes", entries.len(), bytes.len());
 }
 

@@ -223,7 +223,7 @@ class Bench:
 
     def in_process(self):
         """`get()` beside Moka's, in the same process: the benchmark pairs them itself."""
-        runs = [self.program("get", r"^get, (.+): (.+) [\d.]+ ns, ([\d.]+)x of moka") for _ in range(self.effort.pairs)]
+        runs = [self.program("get", r"^get, (.+): (.+) [\d.]+ ns, ([\d.]+)x of moka", "get") for _ in range(self.effort.pairs)]
         cases = {}
         for run in runs:
             for threads, name, ratio in run:
@@ -236,11 +236,11 @@ class Bench:
         cases = {name: int(size) for name, size in self.program("memory", r"^(.+): (\d+) bytes per entry beyond")}
         return Figures([max(cases.values())], cases=cases)
 
-    def program(self, bench, pattern):
+    def program(self, bench, pattern, *args):
         """Runs a benchmark of the library and reads its lines."""
         for server in self.stage.servers.values():
             server.hold()
-        command = ["cargo", "bench", "-q", "-p", "crema", "--features", "full", "--bench", bench]
+        command = ["cargo", "bench", "-q", "-p", "crema", "--features", "full", "--bench", bench, "--", *args]
         ran = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=3600, check=False)
         found = re.findall(pattern, ran.stdout, re.MULTILINE)
         if ran.returncode or not found:
