@@ -22,18 +22,19 @@ const DISABLED: &str = "ERR This instance has cluster support disabled";
 /// Keys of a shard that are looked at in one round.
 const KEYS_PER_ROUND: u32 = 1_000;
 
+pub(super) const SUBS: &[Sub] = &[
+    Sub { name: "info", arity: 2, plan: info },
+    Sub { name: "myid", arity: 2, plan: myid },
+    Sub { name: "keyslot", arity: 3, plan: keyslot },
+    Sub { name: "slots", arity: 2, plan: slots },
+    Sub { name: "shards", arity: 2, plan: shards },
+    Sub { name: "nodes", arity: 2, plan: nodes },
+    Sub { name: "countkeysinslot", arity: 3, plan: count_keys_in_slot },
+    Sub { name: "getkeysinslot", arity: 4, plan: get_keys_in_slot },
+    Sub { name: "help", arity: 2, plan: cluster_help },
+];
+
 pub(super) fn cluster(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
-    const SUBS: &[Sub] = &[
-        Sub { name: "info", arity: 2, plan: info },
-        Sub { name: "myid", arity: 2, plan: myid },
-        Sub { name: "keyslot", arity: 3, plan: keyslot },
-        Sub { name: "slots", arity: 2, plan: slots },
-        Sub { name: "shards", arity: 2, plan: shards },
-        Sub { name: "nodes", arity: 2, plan: nodes },
-        Sub { name: "countkeysinslot", arity: 3, plan: count_keys_in_slot },
-        Sub { name: "getkeysinslot", arity: 4, plan: get_keys_in_slot },
-        Sub { name: "help", arity: 2, plan: cluster_help },
-    ];
     plan_sub(SUBS, ctx, args)
 }
 

@@ -298,6 +298,7 @@ fn find_sub<'s>(subs: &'s [Sub], name: &str, args: &Args) -> Result<&'s Sub, Rep
 fn subs_of(name: &str) -> Option<&'static [Sub]> {
     match name {
         "client" => Some(clients::SUBS),
+        "cluster" => Some(cluster::SUBS),
         "command" => Some(catalogue::SUBS),
         "config" => Some(settings::SUBS),
         "memory" => Some(object::MEMORY),

@@ -20,8 +20,8 @@ use crate::{
 
 /// What is carried out at once in a transaction, too.
 const IMMEDIATE: &[&str] = &["multi", "exec", "discard", "watch", "quit", "reset"];
-/// What asks every shard, so that no log entry could answer it.
-const OF_ALL_SHARDS: &[&str] = &["dbsize", "flushall", "flushdb", "info", "keys", "randomkey", "scan"];
+/// What asks every shard, or one of them in rounds, so that no log entry could answer it.
+const OF_ALL_SHARDS: &[&str] = &["cluster", "dbsize", "flushall", "flushdb", "info", "keys", "randomkey", "scan"];
 
 pub(super) fn multi(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
     if ctx.session.transaction.is_open() {

@@ -181,3 +181,25 @@ async fn slots_that_clients_could_not_make_are_served_as_a_proxy() {
     assert!(config(&known).mode.whereabouts(&known.map().unwrap().shard_map()).is_none());
     assert!(RespMode::Proxy.whereabouts(&crate::partitioning::ShardMap::new(SlotHash::Crc16, SHARDS)).is_none());
 }
+
+/// A redirection is told when a command is queued, and spoils the transaction.
+#[tokio::test]
+async fn a_transaction_is_redirected_as_a_whole_or_not_at_all() {
+    let known = Known::new(SlotHash::Crc16);
+    let door = Door::with(config(&known)).await;
+    let mut open = TcpStream::connect(door.address).await.unwrap();
+    let mut send = async |commands: &[&str]| {
+        let commands: Vec<Vec<u8>> = commands.iter().map(|command| script::array(command)).collect();
+        shown(&script::exchange(&mut open, &commands.concat()).await.0)
+    };
+    assert_eq!(
+        send(&["MULTI", "SET b 1", "SET a 1", "EXEC", "GET b"]).await,
+        "+OK +QUEUED -MOVED 15495 crema-1.crema.svc:6380 \
+         -EXECABORT Transaction discarded because of previous errors. $-1"
+    );
+    assert_eq!(
+        send(&["MULTI", "SET b 5", "RENAME b {b}2", "GET {b}2", "EXEC"]).await,
+        "+OK +QUEUED +QUEUED +QUEUED *3 +OK +OK $1 5"
+    );
+    assert_eq!(send(&["COPY b a", "WATCH b {b}2"]).await, format!("-{} +OK", super::super::errors::CROSS_SLOT));
+}

@@ -41,7 +41,7 @@ fn what_is_known_of_a_sleeping_group_is_how_it_went_to_sleep() {
     let mut cluster = cluster(3);
     for round in 0..8 {
         let set = cluster.map().groups[&SHARD].clone();
-        let [_, next, late] = [0, 1, 2].map(|place| set.replicas[place].clone());
+        let [_, next, late] = [0, 1, 2].map(|place| set.replicas[place]);
         cluster.disconnect(next.node, late.node);
         cluster.govern(MetaCommand::Prefer { group: SHARD, replica: next.replica }).expect("prefer");
         let led = (0..200).any(|_| {
