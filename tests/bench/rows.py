@@ -168,8 +168,8 @@ class Bench:
                 else:
                     moves += 1
             report = self.loaded(server, generator)
-        if not moves:
-            raise Failure(f"the leader does not move: {late}")
+        if moves < self.effort.transfers / 2:
+            raise Failure(f"the leader moved {moves} times, of {self.effort.transfers} that were wanted: {late}")
         if report["errors"]:
             raise Failure(f"a planned move failed requests: {report['errors']}")
         return Figures([percentile(report["pauses_ms"], 0.99)], longest_ms=max(report["pauses_ms"]), moves=moves,
@@ -228,8 +228,9 @@ class Bench:
         for run in runs:
             for threads, name, ratio in run:
                 cases.setdefault(f"{name}, {threads}", []).append(float(ratio))
-        ours = [ratio for name, ratios in cases.items() if name.startswith("DistributedCache::get") for ratio in ratios]
-        return Figures(ours, cases=cases)
+        ours = [ratios for name, ratios in cases.items() if name.startswith("DistributedCache::get")]
+        # Of each run the worst case.
+        return Figures([min(of_run) for of_run in zip(*ours, strict=True)], cases=cases)
 
     def entry_memory(self):
         """Bytes of the resident set for each entry, beyond its key and value: the worst of the cases."""

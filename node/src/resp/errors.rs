@@ -85,6 +85,13 @@ pub(super) fn reply_too_large(bytes: usize, limit: usize) -> Reply {
     Reply::error_from(format!("ERR reply is too large: {bytes} bytes, the limit is {limit}; ask for fewer keys"))
 }
 
+/// The reply to a transaction that was applied, and whose answer would be too large.
+pub(super) fn applied_and_too_large(bytes: usize, limit: usize) -> Reply {
+    Reply::error_from(format!(
+        "OUTCOMEUNKNOWN the transaction was applied, but its reply has {bytes} bytes, and the limit is {limit}"
+    ))
+}
+
 /// The reply to an atomic command over keys of several shards.
 pub(super) fn cross_slot() -> Reply {
     Reply::error(CROSS_SLOT)

@@ -25,8 +25,7 @@ async fn shard_types() -> Sample {
     assert!(range.contains(key_hash)); // key_hash % 16 == 0
 
     // Not in the reference: a shard of that configuration (a node alone begins with one replica).
-    let builder = MultiRaftBuilder::new(1).num_shards(total_shards).shard_capacity(config.max_capacity);
-    let coordinator = builder.default_ttl(Duration::from_secs(3600)).build_and_init().await?;
+    let coordinator = MultiRaftBuilder::new(1).shards_like(&config).build_and_init().await?;
     let shard: Shard = coordinator.shard(shard_id).expect("one of 16");
     assert_eq!(shard.config(), Some(config.with_replicas(1)));
     assert_eq!(shard.config().map(|config| config.range()), Some(range));

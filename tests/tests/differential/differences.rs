@@ -1,6 +1,11 @@
 //! All that may differ between a Redis and us, each with its reason.
 //!
-//! `READONLY` is never drawn: it makes reads local here, and perhaps old.
+//! Some commands are never drawn, or not everywhere, since the difference is known and lasts:
+//! - `READONLY`: it makes reads local here, and perhaps old;
+//! - `DBSIZE`, `FLUSHALL`, `FLUSHDB`, `INFO`, `KEYS`, `RANDOMKEY` and `SCAN` amid a transaction: they look at all shards, and a
+//!   transaction has one; they are refused;
+//! - `WATCH` of an absent key: one that came and went again is as it was here, and has changed in Redis;
+//! - modes of `EXPIRE` with relative times: whether two in a row end at the same millisecond is a matter of luck.
 
 use crate::generator::Command;
 

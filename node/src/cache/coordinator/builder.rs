@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use super::MultiRaftCoordinator;
+use super::{MultiRaftCoordinator, ShardConfig};
 use crate::{
     cache::{
         config::{CacheConfig, MultiRaftCacheConfig, NodeId},
@@ -67,6 +67,14 @@ impl MultiRaftBuilder {
     #[must_use]
     pub fn replica_factor(mut self, replica_factor: u32) -> Self {
         self.replica_factor = replica_factor;
+        self
+    }
+
+    /// As many shards, replicas and entries, and such a life of keys, as this one shard is to have.
+    #[must_use]
+    pub fn shards_like(mut self, shard: &ShardConfig) -> Self {
+        (self.num_shards, self.replica_factor) = (shard.total_shards, shard.replicas);
+        (self.shard_capacity, self.default_ttl) = (shard.max_capacity, shard.default_ttl);
         self
     }
 

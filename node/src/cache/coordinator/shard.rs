@@ -62,7 +62,7 @@ pub struct MultiRaftStats {
     pub operations_per_sec: f64,
 }
 
-/// What a shard is to be; the cluster's own settings come from its map.
+/// What a shard is to be: [`MultiRaftBuilder::shards_like`](super::MultiRaftBuilder::shards_like) makes all of them so.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ShardConfig {
     /// The shard.

@@ -22,7 +22,8 @@ use crate::{
 };
 
 /// The level that this build writes, and the highest that it reads. A change of any format here, of what a command
-/// does, or of the state hash is a new level.
+/// does, or of the state hash is a new level. Level 1 is that of the first release, which is still to come: until then it
+/// grows.
 pub const FEATURE_LEVEL: u8 = 1;
 
 /// The longest encoded record; a longer one could not be sent (PROTOCOL 5).
@@ -129,6 +130,19 @@ pub fn decode_op(bytes: &Bytes) -> Result<Op, DecodeError> {
 #[must_use]
 pub fn encode_outcome(outcome: &Outcome) -> Bytes {
     Bytes::from(outcome::to_pb(outcome).encode_to_vec())
+}
+
+/// As [`encode_outcome`]; of one that has more bytes than the limit only how many: values that are there once may be asked
+/// for ten thousand times.
+///
+/// # Errors
+/// The number of its bytes.
+pub fn encode_outcome_within(outcome: &Outcome, limit: usize) -> Result<Bytes, usize> {
+    let outcome = outcome::to_pb(outcome);
+    match outcome.encoded_len() {
+        bytes if bytes > limit => Err(bytes),
+        _ => Ok(Bytes::from(outcome.encode_to_vec())),
+    }
 }
 
 /// Reads [`encode_outcome`].

@@ -94,6 +94,8 @@ pub(super) struct Group<S> {
     pub(super) preferred: Option<ReplicaId>,
     pub(super) steering: Steering,
     pub(super) told: Told,
+    /// Whether it was last said that nobody else could lead.
+    told_sole: bool,
     /// The leader of the first term, so that leaders begin spread over the nodes.
     pub(super) first_leader: bool,
     pub(super) replica: Replica<Batch>,
@@ -171,6 +173,7 @@ impl<S: EntryStore> Group<S> {
             preferred: None,
             steering: Steering::default(),
             told: Told::default(),
+            told_sole: false,
             first_leader: first && set.replicas.first().is_some_and(|first| first.replica == own),
             seen: replica.standing(),
             replica,
@@ -279,6 +282,9 @@ impl<S: EntryStore> Group<S> {
             self.propose(env);
         }
         self.follow_standing(env);
+        if self.is_sole() != self.told_sole {
+            self.tell_leader(env);
+        }
         self.serve_reads(env);
         self.nominate(env);
         self.keep_log_short(env.config);
@@ -309,9 +315,16 @@ impl<S: EntryStore> Group<S> {
     }
 
     /// Says who leads, and whether nobody else could.
-    pub(super) fn tell_leader(&self, env: &mut Env<'_>) {
-        let (leader, sole) = (self.leader_node(), self.replica.is_sole_voter());
+    pub(super) fn tell_leader(&mut self, env: &mut Env<'_>) {
+        let (leader, sole) = (self.leader_node(), self.is_sole());
+        self.told_sole = sole;
         env.out.event(Event::Leader { group: self.id, leader, term: self.replica.standing().term, sole });
+    }
+
+    /// Whether what it has applied is all that was ever acknowledged. After a restart it is not, until an entry of the new
+    /// term is applied: the end of its log may be acknowledged, and not known to be committed.
+    fn is_sole(&self) -> bool {
+        self.replica.is_sole_voter() && self.is_current_leader()
     }
 
     /// A new leader never stamps below what its log already holds.

@@ -207,14 +207,16 @@ impl Out {
         let mut part = empty();
         let mut bytes = 0;
         for outcome in outcomes {
-            let outcome = codec::encode_outcome(outcome);
-            if outcome.len() > MAX_OUTCOME_BYTES {
-                // It can't be said over a stream; better now than when the client's time is over.
-                let reason = format!("the answer has {} bytes; {MAX_OUTCOME_BYTES} can be forwarded", outcome.len());
-                let status = if read_only { forward::UNAVAILABLE } else { forward::UNKNOWN };
-                let reply = v1::ForwardReply { status, reason, outcomes: Vec::new(), ..empty() };
-                return self.push_reply(node, reply, 0);
-            }
+            let outcome = match codec::encode_outcome_within(outcome, MAX_OUTCOME_BYTES) {
+                Ok(outcome) => outcome,
+                Err(bytes) => {
+                    // It can't be said over a stream; better now than when the client's time is over.
+                    let reason = format!("the answer has {bytes} bytes; {MAX_OUTCOME_BYTES} can be forwarded");
+                    let status = if read_only { forward::UNAVAILABLE } else { forward::UNKNOWN };
+                    let reply = v1::ForwardReply { status, reason, outcomes: Vec::new(), ..empty() };
+                    return self.push_reply(node, reply, 0);
+                }
+            };
             if bytes > 0 && bytes + outcome.len() > REPLY_BYTES {
                 part.more = true;
                 self.push_reply(node, std::mem::replace(&mut part, empty()), bytes);

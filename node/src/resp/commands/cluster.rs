@@ -53,6 +53,16 @@ fn picture(ctx: &Ctx<'_>) -> Result<Picture, Reply> {
     Picture::draw(known).ok_or_else(|| Reply::error("CLUSTERDOWN this node has not joined a cluster yet"))
 }
 
+/// As [`picture`], for a client that will go by it. A node that is cut off shows itself for the slots that it can't reach: a client
+/// that took it at its word would ask nobody else any more.
+fn chart(ctx: &Ctx<'_>) -> Result<Picture, Reply> {
+    let picture = picture(ctx)?;
+    match picture.count(PlaceState::Lost) * 2 > u32::from(SLOTS) {
+        true => Err(Reply::error("CLUSTERDOWN this node reaches less than half of the cluster; ask another one")),
+        false => Ok(picture),
+    }
+}
+
 fn info(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
     let picture = picture(ctx)?;
     let [led, leaderless, lost] =
@@ -85,7 +95,7 @@ fn keyslot(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
 
 /// Ranges, each with its master first and then its replicas, as far as they can be reached.
 fn slots(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
-    let picture = picture(ctx)?;
+    let picture = chart(ctx)?;
     let rows = picture.places.iter().map(|place| {
         let mut row = vec![Reply::count((*place.slots.start()).into()), Reply::count((*place.slots.end()).into())];
         let station = |node| picture.stations.get(node);
@@ -109,7 +119,7 @@ fn endpoint(station: &Station) -> Reply {
 
 /// Each master with its slots and with the nodes that are shown as its replicas.
 fn shards(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
-    let picture = picture(ctx)?;
+    let picture = chart(ctx)?;
     let masters = picture.stations.keys().filter(|node| picture.master_of(**node).is_none());
     let shards = masters.map(|master| {
         let bounds = picture.ranges(*master).into_iter().flat_map(|range| [*range.start(), *range.end()]);
@@ -143,7 +153,7 @@ fn details(station: &Station, role: &'static str) -> Reply {
 
 /// A line for each node, as in the configuration file of a Redis cluster.
 fn nodes(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
-    let picture = picture(ctx)?;
+    let picture = chart(ctx)?;
     let lines: String = picture.stations.iter().map(|(node, station)| line(&picture, *node, station)).collect();
     Ok(Step::Done(Reply::Text(lines.into())))
 }

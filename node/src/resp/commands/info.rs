@@ -3,7 +3,10 @@
 use std::fmt::Write as _;
 
 use super::{
-    super::stats::{CommandStats, RespStats},
+    super::{
+        session::Reads,
+        stats::{CommandStats, RespStats},
+    },
     Args, Ctx, Error, Op, Outcome, Planned, Query, Reply, Step, all_read,
     connection::REDIS_VERSION,
     errors, parts,
@@ -43,7 +46,12 @@ pub(super) fn info(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
         return Ok(Step::Done(Reply::Text(text.into())));
     }
     // The last section; without an answer from every shard there is no true number to show.
-    let requests = ctx.on_own_shards(|| Op::Read(Query::Multi(vec![Query::Size, Query::Expiring])));
+    // Who reads locally is answered from here, which knows the keys and not their deadlines.
+    let queries = match ctx.session.reads {
+        Reads::Local => vec![Query::Size],
+        Reads::Linearizable => vec![Query::Size, Query::Expiring],
+    };
+    let requests = ctx.on_own_shards(|| Op::Read(Query::Multi(queries.clone())));
     let finish = move |results| {
         let (keys, expiring) = keyspace(results).unwrap_or((0, 0));
         if keys > 0 {
@@ -58,6 +66,7 @@ pub(super) fn info(ctx: &mut Ctx<'_>, args: &Args) -> Planned {
 /// How many keys there are, and how many of them have a deadline.
 fn keyspace(results: Vec<Result<Outcome, Error>>) -> Result<(u64, u64), Reply> {
     all_read(results)?.into_iter().try_fold((0, 0), |(keys, expiring), outcome| match parts(outcome)[..] {
+        [Outcome::Count(more)] => Ok((keys + more, expiring)),
         [Outcome::Count(more), Outcome::Count(more_expiring)] => Ok((keys + more, expiring + more_expiring)),
         _ => Err(errors::unexpected_outcome()),
     })

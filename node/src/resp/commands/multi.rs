@@ -124,6 +124,9 @@ fn admit(spec: &Spec, index: usize, session: &mut Session, map: &ShardMap, args:
             return Err(errors::wrong_arity(&format!("{}|{}", spec.name, sub.name)));
         }
     }
+    if is_lasting(spec.name, args) && !session.transaction.watched().is_empty() {
+        return Err(Reply::error("ERR Command not allowed inside a transaction that watches keys"));
+    }
     let watched = session.transaction.watched().any().map(|key| map.shard_of(&key));
     let shards = spec.keys.places(args.len()).map(|place| map.shard_of(args.word(place)));
     for shard in shards {
@@ -137,6 +140,15 @@ fn admit(spec: &Spec, index: usize, session: &mut Session, map: &ShardMap, args:
             Full::Bytes => format!("ERR transaction is too large: the limit is {MAX_QUEUED_BYTES} bytes"),
         })
     })
+}
+
+/// Whether a command changes how the connection is answered: it could not be taken back when a watched key has changed.
+fn is_lasting(name: &str, args: &Args) -> bool {
+    match name {
+        "hello" | "readonly" | "readwrite" => true,
+        "client" => args.is(1, "reply") && (args.is(2, "off") || args.is(2, "skip")),
+        _ => false,
+    }
 }
 
 /// One queued command on its way through `EXEC`.
@@ -158,6 +170,7 @@ pub(super) fn exec(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
     // What changes the connection is done while planning: a transaction that doesn't happen gives its labels back,
     // before the commands behind it are planned.
     ctx.session.waits = !watches.is_empty();
+    let limit = ctx.server().config.max_reply_bytes;
     let client = Arc::clone(&ctx.session.client);
     let labels = client.labels.lock().clone();
     let (mut requests, mut queued_parts) = (Vec::new(), Vec::new());
@@ -179,7 +192,10 @@ pub(super) fn exec(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
     let guarded = Command::Guarded { watches, commands: commands.collect() };
     let finish = move |results: Vec<Result<Outcome, Error>>| {
         Step::Done(match results.into_iter().next() {
-            Some(Ok(Outcome::Many(outcomes))) => answer(queued_parts, outcomes),
+            Some(Ok(Outcome::Many(outcomes))) => match answer(queued_parts, outcomes) {
+                reply if reply.wire_bytes() > limit => errors::applied_and_too_large(reply.wire_bytes(), limit),
+                reply => reply,
+            },
             Some(Ok(Outcome::NotMet { .. })) => {
                 *client.labels.lock() = labels;
                 Reply::NullArray

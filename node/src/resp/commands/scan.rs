@@ -3,7 +3,8 @@
 //! A shard's own cursor is a place in the order of a fixed hash of the key, with [`SCAN_CURSOR_BITS`] bits. The client's
 //! cursor has the shard in its low 14 bits (there are at most 16,384 shards) and the shard's cursor above them. The
 //! shards are gone through in their order; 0 is the begin of the first and the end of the last. A key that is there
-//! throughout is returned at least once: none of it depends on what this node remembers.
+//! throughout is returned at least once: none of it depends on what this node remembers. In cluster mode a node scans what
+//! it leads; of a shard whose leader changes between the scans of two nodes, a client may see nothing, or all twice.
 
 use bytes::Bytes;
 
