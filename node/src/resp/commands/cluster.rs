@@ -53,7 +53,7 @@ fn picture(ctx: &Ctx<'_>) -> Result<Picture, Reply> {
     Picture::draw(known).ok_or_else(|| Reply::error("CLUSTERDOWN this node has not joined a cluster yet"))
 }
 
-/// As [`picture`], for a client that will go by it. A node that is cut off shows itself for the slots that it can't reach: a client
+/// As [`picture`], for programs that will go by it (people look at `CLUSTER NODES`). A node that is cut off shows itself for the slots that it can't reach: a client
 /// that took it at its word would ask nobody else any more.
 fn chart(ctx: &Ctx<'_>) -> Result<Picture, Reply> {
     let picture = picture(ctx)?;
@@ -153,7 +153,7 @@ fn details(station: &Station, role: &'static str) -> Reply {
 
 /// A line for each node, as in the configuration file of a Redis cluster.
 fn nodes(ctx: &mut Ctx<'_>, _: &Args) -> Planned {
-    let picture = chart(ctx)?;
+    let picture = picture(ctx)?;
     let lines: String = picture.stations.iter().map(|(node, station)| line(&picture, *node, station)).collect();
     Ok(Step::Done(Reply::Text(lines.into())))
 }

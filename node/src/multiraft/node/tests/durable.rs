@@ -29,22 +29,35 @@ struct Alone {
     pieces: Vec<CheckpointPiece>,
     replies: BTreeMap<Ticket, Result<Vec<Outcome>, Error>>,
     next_ticket: u64,
+    /// Whether the shard was last said to have nobody else who could lead.
+    sole: bool,
 }
 
 impl Alone {
     fn new(limits: Limits, checkpoints: Triggers) -> Self {
-        let config = NodeConfig { durable: true, boot: 1, checkpoints, ..config(1, 101, limits) };
-        let node = Node::new(config, Arc::new(map(1, SharedSettings::default())), |_| ModelStore::new());
-        let now = Now { wall: Timestamp(1_000_000), mono_ms: 1_000 };
-        let mut alone = Self { node, now, written: 0, pieces: Vec::new(), replies: BTreeMap::new(), next_ticket: 0 };
+        let mut alone = Self::started(limits, checkpoints);
         alone.ticks(40);
         assert_eq!(alone.status().role, crate::consensus::Role::Leader);
         alone
     }
 
+    /// Before its first tick.
+    fn started(limits: Limits, checkpoints: Triggers) -> Self {
+        let config = NodeConfig { durable: true, boot: 1, checkpoints, ..config(1, 101, limits) };
+        let node = Node::new(config, Arc::new(map(1, SharedSettings::default())), |_| ModelStore::new());
+        let now = Now { wall: Timestamp(1_000_000), mono_ms: 1_000 };
+        let (pieces, replies) = (Vec::new(), BTreeMap::new());
+        Self { node, now, written: 0, pieces, replies, next_ticket: 0, sole: false }
+    }
+
     /// One turn; says whether another one should follow.
     fn turn_once(&mut self) -> bool {
-        let Effects { persist, checkpoints, replies, more, .. } = self.node.turn(self.now);
+        let Effects { persist, checkpoints, replies, events, more, .. } = self.node.turn(self.now);
+        for event in events {
+            if let Event::Leader { group: SHARD, sole, .. } = event {
+                self.sole = sole;
+            }
+        }
         if let Some(batch) = persist {
             assert_eq!(batch.number, self.written + 1, "batches are numbered one by one");
             self.written = batch.number;
@@ -163,6 +176,18 @@ fn a_write_is_answered_when_it_is_synced_and_not_before() {
     assert!(matches!(alone.replies.get(&ticket), Some(Ok(_))), "{:?}", alone.replies);
     let ticket = alone.submit(get("k"));
     assert_eq!(value(&alone.replies[&ticket].as_ref().expect("a read")[0]), Some("1".into()));
+}
+
+/// Reads are answered past the log by who is alone. After a restart the end of its log may be acknowledged and not applied yet:
+/// it is once an entry of the new term is.
+#[test]
+fn the_only_voter_is_alone_once_an_entry_of_its_term_is_synced() {
+    let mut alone = Alone::started(Limits::default(), Triggers::default());
+    alone.node.input(alone.now, Input::Tick);
+    alone.turn();
+    assert_eq!((alone.status().role, alone.sole), (crate::consensus::Role::Leader, false));
+    alone.sync();
+    assert!(alone.sole);
 }
 
 #[test]
