@@ -5,6 +5,7 @@
 //! - `DBSIZE`, `FLUSHALL`, `FLUSHDB`, `INFO`, `KEYS`, `RANDOMKEY` and `SCAN` amid a transaction: they look at all shards, and a
 //!   transaction has one; they are refused;
 //! - `WATCH` of an absent key: one that came and went again is as it was here, and has changed in Redis;
+//! - `COMMAND GETKEYS` of a command with subcommands: Redis knows the keys of those that there are only;
 //! - modes of `EXPIRE` with relative times: whether two in a row end at the same millisecond is a matter of luck.
 
 use crate::generator::Command;

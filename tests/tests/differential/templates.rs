@@ -63,7 +63,7 @@ pub(crate) const TEMPLATES: &[Template] = &[
     any(1, "CLIENT KILL ID 123456789"), any(1, "CLIENT KILL VALUE INT"), any(1, "CLIENT LIST TYPE pubsub"),
     any(1, "CLIENT LIST ID INT"), any(1, "CLIENT LIST"), any(1, "CLIENT INFO"), any(1, "CLIENT ID"), any(1, "TIME"),
     all(1, "INFO"), all(1, "INFO server"), any(1, "COMMAND GETKEYS SET KEY VALUE"), any(1, "COMMAND GETKEYS MSET KEY&VALUE+"),
-    any(1, "COMMAND GETKEYS COPY KEY KEY"), any(1, "COMMAND GETKEYS OBJECT ENCODING KEY"), any(1, "COMMAND GETKEYS ECHO VALUE"),
+    any(1, "COMMAND GETKEYS COPY KEY KEY"), any(1, "COMMAND GETKEYS ECHO VALUE"),
     any(1, "COMMAND COUNT"), any(1, "COMMAND INFO NOSUCH"), any(1, "COMMAND DOCS NOSUCH"), any(1, "COMMAND LIST"),
     any(1, "COMMAND VALUE"), all(1, "HELLO"), all(1, "HELLO INT"), all(1, "HELLO 2"), all(1, "HELLO 3"),
     all(1, "HELLO 3 SETNAME INT"), all(1, "HELLO 3 AUTH VALUE VALUE"), all(2, "SCAN 0 COUNT 1000"),
